@@ -1,0 +1,146 @@
+//! The questions: reading, listing, facts, space. Nothing here changes the disk, no link is
+//! followed, and an absent thing is an answer, not an error.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::retry_on_intr;
+
+use super::{DirEntry, Disk, Kind, Space, Stat};
+use crate::error::{DiskError, Refused, Verb};
+use crate::resolve::if_there;
+
+impl Disk {
+    /// The content of a file; `None` if it is absent. A file of more than `limit` bytes is an error
+    /// ([`Refused::TooLarge`]), and no more than that is ever held in memory.
+    pub fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, DiskError> {
+        let Some(file) = self.open_file(path)? else { return Ok(None) };
+        self.on(Verb::Read, path, || {
+            let mut content = Vec::new();
+            file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+            if content.len() as u64 > limit {
+                return Err(Refused::TooLarge { limit }.into());
+            }
+            Ok(Some(content))
+        })
+    }
+
+    /// A file, open for reading; `None` if it is absent. Anything but a regular file is an error.
+    pub fn open_file(&self, path: &Path) -> Result<Option<File>, DiskError> {
+        self.on(Verb::Read, path, || {
+            let Some((dir, name)) = if_there(self.open_parent(path))? else { return Ok(None) };
+            if_there(open_regular(dir.as_fd(), name))
+        })
+    }
+
+    /// What a symbolic link says; `None` if it is absent.
+    pub fn read_link(&self, path: &Path) -> Result<Option<PathBuf>, DiskError> {
+        self.on(Verb::Read, path, || {
+            let Some((dir, name)) = if_there(self.open_parent(path))? else { return Ok(None) };
+            if_there(link_target(dir.as_fd(), name))
+        })
+    }
+
+    /// The names in a directory, sorted by their bytes. An absent directory has none; the empty path
+    /// is the root.
+    pub fn list(&self, path: &Path) -> Result<Vec<DirEntry>, DiskError> {
+        self.on(Verb::Read, path, || {
+            let Some(dir) = if_there(self.inner.root.open_dir(path))? else { return Ok(vec![]) };
+            entries(dir.as_fd())
+        })
+    }
+
+    /// The facts about a file, directory or link (of the link itself); `None` if it is absent.
+    pub fn metadata(&self, path: &Path) -> Result<Option<Stat>, DiskError> {
+        self.on(Verb::Read, path, || {
+            let Some((dir, name)) = if_there(self.open_parent(path))? else { return Ok(None) };
+            if_there(stat(dir.as_fd(), name))
+        })
+    }
+
+    /// What is left on the file system of this tree.
+    pub fn space(&self) -> Result<Space, DiskError> {
+        self.on(Verb::MeasureSpace, Path::new(""), || {
+            let facts = fs::fstatvfs(self.inner.root.handle())?;
+            Ok(Space {
+                free_bytes: facts.f_bavail.saturating_mul(facts.f_frsize),
+                free_inodes: if facts.f_files == 0 { u64::MAX } else { facts.f_favail },
+            })
+        })
+    }
+}
+
+/// Opens a regular file for reading, and never waits for a pipe's other end.
+pub(super) fn open_regular(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = retry_on_intr(|| fs::openat(dir, name, flags, Mode::empty()))?;
+    match kind(FileType::from_raw_mode(fs::fstat(&file)?.st_mode)) {
+        Kind::File => Ok(File::from(file)),
+        _ => Err(Refused::NotAFile.into()),
+    }
+}
+
+pub(super) fn link_target(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<PathBuf> {
+    let target = fs::readlinkat(dir, name, Vec::new())?;
+    Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
+}
+
+pub(super) fn entries(dir: BorrowedFd<'_>) -> io::Result<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            // Some file systems keep the kind only in the inode; the name may be gone by now.
+            FileType::Unknown => match if_there(stat(dir, name))? {
+                Some(stat) => stat.kind,
+                None => continue,
+            },
+            known => kind(known),
+        };
+        entries.push(DirEntry { name: name.to_owned(), kind });
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+pub(super) fn stat(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Stat> {
+    let raw = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(Stat {
+        kind: kind(FileType::from_raw_mode(raw.st_mode)),
+        size: u64::try_from(raw.st_size).unwrap_or(0),
+        mode: raw.st_mode & 0o7777,
+        ino: raw.st_ino,
+        nlink: u64::from(raw.st_nlink),
+        allocated: u64::try_from(raw.st_blocks).unwrap_or(0).saturating_mul(512),
+        modified: system_time(raw.st_mtime, raw.st_mtime_nsec),
+    })
+}
+
+fn kind(file_type: FileType) -> Kind {
+    match file_type {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => Kind::Link,
+        _ => Kind::Other,
+    }
+}
+
+/// Saturates at the epoch where a file system reports a time that `SystemTime` cannot hold.
+fn system_time(seconds: i64, nanoseconds: u64) -> SystemTime {
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let start =
+        if seconds < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
+    start
+        .and_then(|start| start.checked_add(Duration::from_nanos(nanoseconds)))
+        .unwrap_or(UNIX_EPOCH)
+}

@@ -1,0 +1,129 @@
+//! Throwing away: renamed into `trash/` and synced first, deleted afterwards.
+//!
+//! Deleting never recurses: a directory found inside is itself renamed up into `trash/` and put on a
+//! list. So however deep a program has nested its workspace, the work takes two handles, no stack,
+//! and a few bytes for each directory that waits; and a crash at any point leaves everything that is
+//! still to be deleted in `trash/`. These deletions are not synced: what comes back after a power cut
+//! comes back in `trash/`.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use rustix::fs;
+
+use super::{Disk, Kind, STAGING, TRASH, read};
+use crate::error::{DiskError, Refused, Verb};
+use crate::resolve::{if_there, open_child};
+
+impl Disk {
+    /// Throws a file or a whole tree away. After `Ok` it is gone for good; an absent one is fine.
+    /// Read-only directories are opened for it. Open files keep working for those who have them.
+    pub fn discard(&self, path: &Path) -> Result<(), DiskError> {
+        self.on(Verb::Discard, path, || {
+            let Some((dir, name)) = if_there(self.open_parent(path))? else { return Ok(()) };
+            let thrown = if_there(self.throw(dir.as_fd(), name))?;
+            // Before anything is deleted: a power cut must not show half of it under the old name.
+            self.inner.gate.sync_dir(dir.as_fd())?;
+            match thrown {
+                Some(name) => self.delete(name),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Deletes what lies in `trash/`: for a process that starts.
+    pub fn empty_trash(&self) -> Result<(), DiskError> {
+        self.on(Verb::Empty, Path::new(TRASH), || {
+            for entry in read::entries(self.inner.trash.as_fd())? {
+                self.delete(entry.name)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Deletes what lies in `staging/`: for a process that starts and resumes nothing.
+    pub fn empty_staging(&self) -> Result<(), DiskError> {
+        self.empty_staging_except(|_| false)
+    }
+
+    /// Deletes what lies in `staging/` but the resumable files that `keep` says yes to.
+    pub fn empty_staging_except(&self, keep: impl Fn(&str) -> bool) -> Result<(), DiskError> {
+        self.on(Verb::Empty, Path::new(STAGING), || {
+            for entry in read::entries(self.staging())? {
+                let resumable = entry.name.to_str().filter(|name| !name.starts_with('.'));
+                if !resumable.is_some_and(&keep)
+                    && let Some(name) = if_there(self.throw(self.staging(), &entry.name))?
+                {
+                    self.delete(name)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Renames something into `trash/`, and says under which name.
+    pub(crate) fn throw(&self, dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<OsString> {
+        if read::stat(dir, name)?.kind == Kind::Directory {
+            self.open_for_change(dir, name)?;
+        }
+        let (thrown, ()) = self.under_fresh_name(|fresh| {
+            self.inner.gate.rename(dir, name, self.inner.trash.as_fd(), fresh, true)
+        })?;
+        Ok(thrown)
+    }
+
+    /// Deletes one entry of `trash/` and all that is in it.
+    pub(crate) fn delete(&self, name: OsString) -> io::Result<()> {
+        let trash = self.inner.trash.as_fd();
+        let mut waiting = vec![name];
+        while let Some(name) = waiting.pop() {
+            match if_there(read::stat(trash, &name))? {
+                None => {}
+                Some(stat) if stat.kind == Kind::Directory => {
+                    self.open_for_change(trash, &name)?;
+                    self.delete_dir(&name, &mut waiting)?;
+                }
+                Some(_) => {
+                    if_there(self.inner.gate.unlink(trash, &name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Empties and removes one directory of `trash/`; the ones in it join those that wait.
+    fn delete_dir(&self, name: &OsStr, waiting: &mut Vec<OsString>) -> io::Result<()> {
+        let trash = self.inner.trash.as_fd();
+        for _ in 0..PASSES {
+            let dir = open_child(trash, name)?;
+            for entry in read::entries(dir.as_fd())? {
+                if entry.kind == Kind::Directory {
+                    waiting.extend(if_there(self.throw(dir.as_fd(), &entry.name))?);
+                } else {
+                    if_there(self.inner.gate.unlink(dir.as_fd(), &entry.name))?;
+                }
+            }
+            match if_there(self.inner.gate.rmdir(trash, name)) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                done => return done.map(drop),
+            }
+        }
+        Err(Refused::StillWritten.into())
+    }
+
+    /// Gives the owner all rights on a directory that lacks them: an ordinary user can neither empty
+    /// nor rename it otherwise.
+    fn open_for_change(&self, dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+        let dir = open_child(dir, name)?;
+        let mode = fs::fstat(&dir)?.st_mode & 0o777;
+        if mode & 0o700 == 0o700 {
+            return Ok(());
+        }
+        self.inner.gate.chmod(dir.as_fd(), mode | 0o700)
+    }
+}
+
+/// How often a directory is gone through that somebody still adds names to.
+const PASSES: usize = 8;

@@ -1,0 +1,272 @@
+//! A file built aside in `staging/`, and the one way from there to its name.
+//!
+//! The order is the promise: content, length and mode are synced, then the name moves by one rename,
+//! then the directory that got the name is synced. `staging/` itself is not: after a power cut the
+//! file may still have its old name beside the new one. For an unnamed file that is what
+//! [`Disk::empty_staging`] is for; for a resumable one [`Disk::resume_file`] notices the second name
+//! and starts anew, instead of writing into what was published.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::disk::{Disk, staging_name};
+use crate::error::{DiskError, Refused, Verb};
+use crate::resolve::if_there;
+
+/// A file in `staging/`. [`Write`] appends; every call is one system call, so hand over large pieces
+/// or put a `BufWriter` in front.
+///
+/// Dropped unpublished, an unnamed file is removed and a resumable one is kept.
+#[derive(Debug)]
+pub struct StagedFile {
+    disk: Disk,
+    name: OsString,
+    file: File,
+    len: AtomicU64,
+    at_end: AtEnd,
+}
+
+/// What happens to the staged name when the value goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AtEnd {
+    Remove,
+    Keep,
+    /// It has been published or removed already.
+    Gone,
+}
+
+/// What to do if the name is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfExists {
+    /// Leave what is there and drop what was staged.
+    Keep,
+    /// Put the staged one in its place.
+    Replace,
+    /// An error of kind [`io::ErrorKind::AlreadyExists`].
+    Fail,
+}
+
+/// How a publication ended. Either answer lasts over a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// What was staged has the name now.
+    New,
+    /// Something had the name already, and was left alone.
+    Kept,
+}
+
+/// Reads a staged file from its start; see [`StagedFile::reader`].
+#[derive(Debug)]
+pub struct StagedReader<'a> {
+    file: &'a File,
+    position: u64,
+}
+
+impl Disk {
+    /// A new, empty, unnamed file in `staging/`, mode 0600 until it is published.
+    pub fn stage_file(&self) -> Result<StagedFile, DiskError> {
+        self.on(Verb::Stage, Path::new("staging"), || self.new_staged_file())
+    }
+
+    /// The file `staging/<name>`, opened where it was left, or a new one. `name` is one plain
+    /// component that does not start with a dot; it is the caller's to know that nobody else has the
+    /// file open.
+    ///
+    /// What [`StagedFile::sync_data`] returned `Ok` for is there after a power cut. Later writes may
+    /// be there, in part, or as zeros: check them before relying on them.
+    pub fn resume_file(&self, name: &str) -> Result<StagedFile, DiskError> {
+        self.on(Verb::Stage, &Path::new("staging").join(name), || {
+            let name = staging_name(name)?;
+            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let open = || {
+                let file =
+                    retry_on_intr(|| fs::openat(self.staging(), name, flags, Mode::empty()))?;
+                Ok(File::from(file))
+            };
+            if let Some(file) = if_there(open())? {
+                let facts = fs::fstat(&file)?;
+                if !fs::FileType::from_raw_mode(facts.st_mode).is_file() {
+                    return Err(Refused::NotAFile.into());
+                }
+                if facts.st_nlink == 1 {
+                    // Also when it is there: the one who made it may have died before this sync.
+                    self.gate().sync_dir(self.staging())?;
+                    let len = AtomicU64::new(u64::try_from(facts.st_size).unwrap_or(0));
+                    let (disk, name) = (self.clone(), name.to_owned());
+                    return Ok(StagedFile { disk, name, file, len, at_end: AtEnd::Keep });
+                }
+                // Published under another name in a moment that a crash cut short.
+                self.gate().unlink(self.staging(), name)?;
+            }
+            let file = self.gate().create(self.staging(), name, 0o600)?;
+            self.gate().sync_dir(self.staging())?;
+            let (disk, name) = (self.clone(), name.to_owned());
+            Ok(StagedFile { disk, name, file, len: AtomicU64::new(0), at_end: AtEnd::Keep })
+        })
+    }
+
+    pub(crate) fn stage_bytes(&self, bytes: &[u8]) -> io::Result<StagedFile> {
+        let staged = self.new_staged_file()?;
+        self.gate().write_at(&staged.file, 0, bytes)?;
+        Ok(staged)
+    }
+
+    fn new_staged_file(&self) -> io::Result<StagedFile> {
+        let (name, file) =
+            self.under_fresh_name(|name| self.gate().create(self.staging(), name, 0o600))?;
+        let disk = self.clone();
+        Ok(StagedFile { disk, name, file, len: AtomicU64::new(0), at_end: AtEnd::Remove })
+    }
+}
+
+impl StagedFile {
+    /// How many bytes it has.
+    pub fn len(&self) -> u64 {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes all of `data` at `offset`, beyond the end too; what is skipped reads as zeros. Several
+    /// threads may do so at a time, each in its own range.
+    pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+        self.run(Verb::Stage, || self.write_piece(offset, data))
+    }
+
+    /// Reads what has been written; 0 at the end.
+    pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, DiskError> {
+        self.run(Verb::Read, || self.file.read_at(into, offset))
+    }
+
+    /// Reads what has been written, from the start. It does not move where the next write goes.
+    pub fn reader(&self) -> StagedReader<'_> {
+        StagedReader { file: &self.file, position: 0 }
+    }
+
+    /// Sets the length; new bytes are zeros. Writing goes on at the new end.
+    pub fn set_len(&self, len: u64) -> Result<(), DiskError> {
+        self.run(Verb::Stage, || {
+            self.disk.gate().set_len(&self.file, len)?;
+            self.len.store(len, Ordering::Release);
+            Ok(())
+        })
+    }
+
+    /// Cuts the file off after `len` bytes; a shorter one stays as it is.
+    pub fn truncate(&self, len: u64) -> Result<(), DiskError> {
+        if self.len() > len { self.set_len(len) } else { Ok(()) }
+    }
+
+    /// Forces what has been written so far to the disk.
+    pub fn sync_data(&self) -> Result<(), DiskError> {
+        self.run(Verb::Sync, || self.disk.gate().sync_data(&self.file))
+    }
+
+    /// Puts the file under `to`, whose directory must exist: whole, synced, with this mode. On an
+    /// error a resumable file is still in `staging/`.
+    pub fn publish(self, to: &Path, mode: u32, then: IfExists) -> Result<Published, DiskError> {
+        let disk = self.disk.clone();
+        disk.on(Verb::Publish, to, || self.publish_to(to, mode, then))
+    }
+
+    /// Removes the file, a resumable one too. That it is gone is not synced.
+    pub fn discard(mut self) -> Result<(), DiskError> {
+        self.at_end = AtEnd::Gone;
+        self.run(Verb::Discard, || {
+            if_there(self.disk.gate().unlink(self.disk.staging(), &self.name)).map(drop)
+        })
+    }
+
+    pub(crate) fn publish_to(
+        mut self,
+        to: &Path,
+        mode: u32,
+        then: IfExists,
+    ) -> io::Result<Published> {
+        let (dir, name) = self.disk.open_parent(to)?;
+        let gate = self.disk.gate();
+        gate.chmod(self.file.as_fd(), mode)?;
+        gate.sync_file(self.file.as_fd())?;
+        let staging = self.disk.staging();
+        let moved = match then {
+            IfExists::Replace => {
+                gate.rename(staging, &self.name, dir.as_fd(), name, false).map(|()| true)
+            }
+            IfExists::Keep | IfExists::Fail => {
+                self.disk.move_if_free(staging, &self.name, dir.as_fd(), name)
+            }
+        };
+        let published = match moved {
+            Ok(true) => Published::New,
+            Ok(false) if then == IfExists::Keep => Published::Kept,
+            Ok(false) => return Err(Errno::EXIST.into()),
+            Err(error) => return Err(error),
+        };
+        match published {
+            Published::New => self.at_end = AtEnd::Gone,
+            Published::Kept => self.at_end = AtEnd::Remove,
+        }
+        // Also when it was there: whoever put it there may not have come to its own sync.
+        self.disk.gate().sync_dir(dir.as_fd())?;
+        Ok(published)
+    }
+
+    pub(crate) fn publish_unsynced(mut self, to: &Path, mode: u32) -> io::Result<()> {
+        let (dir, name) = self.disk.open_parent(to)?;
+        let gate = self.disk.gate();
+        gate.chmod(self.file.as_fd(), mode)?;
+        gate.rename(self.disk.staging(), &self.name, dir.as_fd(), name, false)?;
+        self.at_end = AtEnd::Gone;
+        Ok(())
+    }
+
+    fn write_piece(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.disk.gate().write_at(&self.file, offset, data)?;
+        self.len.fetch_max(offset.saturating_add(data.len() as u64), Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn run<T>(&self, verb: Verb, work: impl FnOnce() -> io::Result<T>) -> Result<T, DiskError> {
+        let path: PathBuf = Path::new("staging").join(&self.name);
+        self.disk.on(verb, &path, work)
+    }
+}
+
+impl Write for StagedFile {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.write_piece(self.len(), data)?;
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        if self.at_end == AtEnd::Remove {
+            // What cannot be removed now is removed by `empty_staging`.
+            let _ = self.disk.gate().unlink(self.disk.staging(), &self.name);
+        }
+    }
+}
+
+impl Read for StagedReader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(into, self.position)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
