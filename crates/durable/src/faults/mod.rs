@@ -92,6 +92,13 @@ impl Recorder {
         });
     }
 
+    /// Forgets what happened and starts from the tree under `base` as it is now.
+    pub fn start_over(&self, base: &Path) -> io::Result<()> {
+        let start = Snapshot::take(base)?;
+        self.with(|recording| recording.log = Log { start, ops: Vec::new() });
+        Ok(())
+    }
+
     /// How many operations were tried since the script was set.
     pub fn tried(&self) -> usize {
         self.with(|recording| recording.tried)
