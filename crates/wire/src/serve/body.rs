@@ -1,0 +1,86 @@
+//! Bodies that are streams: from the network to a blocking reader through a channel that holds a few
+//! pieces, so that memory stays bounded whatever comes in; and listings, a line each.
+
+use std::io::{self, Read};
+
+use axum::body::Body;
+use bytes::{Buf, Bytes};
+use futures_util::StreamExt;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::blocking;
+
+/// A request body as plain, blocking code reads it. An aborted connection is an error of `read`, never an
+/// early end.
+#[derive(Debug)]
+pub struct BodyReader {
+    pieces: mpsc::Receiver<Result<Piece, axum::Error>>,
+    current: Bytes,
+    ended: bool,
+}
+
+/// What the network side hands over. Only a body that was read to its end says `End`: a channel that is
+/// closed without it is an abort.
+#[derive(Debug)]
+enum Piece {
+    Some(Bytes),
+    End,
+}
+
+/// More bytes came than were announced or are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than {limit} bytes")]
+pub struct TooLarge {
+    /// The most bytes.
+    pub limit: u64,
+}
+
+/// Reads a body in order on a blocking thread: `work` gets a reader, and its answer comes back.
+pub async fn read_in_order<T: Send + 'static>(
+    body: Body,
+    work: impl FnOnce(BodyReader) -> T + Send + 'static,
+) -> T {
+    let (sender, pieces) = mpsc::channel(PIECES);
+    let feed = async move {
+        let mut stream = body.into_data_stream();
+        while let Some(piece) = stream.next().await {
+            let failed = piece.is_err();
+            if sender.send(piece.map(Piece::Some)).await.is_err() || failed {
+                return; // the reader has had enough, or the client is gone
+            }
+        }
+        let _ = sender.send(Ok(Piece::End)).await; // a reader that has had enough does not listen
+    };
+    let reader = BodyReader { pieces, current: Bytes::new(), ended: false };
+    let (answer, ()) = futures_util::future::join(blocking(move || work(reader)), feed).await;
+    answer
+}
+
+impl Read for BodyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() && !self.ended {
+            match self.pieces.blocking_recv() {
+                Some(Ok(Piece::Some(bytes))) => self.current = bytes,
+                Some(Ok(Piece::End)) => self.ended = true,
+                Some(Err(cause)) => {
+                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, cause));
+                }
+                None => return Err(io::ErrorKind::ConnectionAborted.into()),
+            }
+        }
+        let count = buffer.len().min(self.current.len());
+        self.current.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// One line of a listing.
+pub fn json_line<T: Serialize>(value: &T) -> Bytes {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
+
+/// Pieces on their way from the network to the reader; hyper's are of 8 to 400 KiB.
+const PIECES: usize = 4;

@@ -1,0 +1,17 @@
+//! The skeleton that every server stands on: it listens, establishes who calls, refuses what comes through
+//! a browser, checks the right of each route, gives every request an id, and ends in good order.
+//!
+//! It refuses to know what is served. A crash of a handler is an `internal` problem for its caller and no
+//! one else.
+
+mod blocking;
+mod body;
+mod door;
+mod listener;
+mod service;
+
+pub use blocking::blocking;
+pub use body::{BodyReader, TooLarge, json_line, read_in_order};
+pub use door::CurrentRequest;
+pub use listener::{Address, InvalidAddress, Listener, serve};
+pub use service::{Json, Service};

@@ -1,0 +1,73 @@
+//! Every body in `golden/v1/` is read and written back to the same JSON: no key is lost, none is missing.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::*;
+use crate::problem::ErrorBody;
+
+macro_rules! golden {
+    ($($name:ident: $type:ty = $file:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            same::<$type>(include_str!(concat!("../../golden/v1/", $file)));
+        }
+    )*};
+}
+
+golden! {
+    an_object_reads_as_its_golden_body: ObjectBody = "object.json";
+    an_incomplete_object_reads_as_its_golden_body: ObjectBody = "object-incomplete.json";
+    a_line_of_objects_reads_as_its_golden_body: ObjectLine = "object-line.json";
+    a_stored_object_reads_as_its_golden_body: StoredBody = "stored.json";
+    an_upload_request_reads_as_its_golden_body: UploadRequest = "upload-request.json";
+    an_upload_reads_as_its_golden_body: UploadBody = "upload.json";
+    an_envelope_reads_as_its_golden_body: EnvelopeBody = "envelope.json";
+    an_envelope_with_its_program_in_a_package_reads_as_its_golden_body: EnvelopeBody = "envelope-in-package.json";
+    a_published_version_reads_as_its_golden_body: PublishedBody = "published.json";
+    a_line_of_applications_reads_as_its_golden_body: ApplicationLine = "application-line.json";
+    an_instance_reads_as_its_golden_body: InstanceBody = "instance.json";
+    an_instance_that_was_lost_reads_as_its_golden_body: InstanceBody = "instance-lost.json";
+    an_installation_reads_as_its_golden_body: InstallationBody = "installation.json";
+    an_install_request_reads_as_its_golden_body: InstallRequest = "install-request.json";
+    an_operation_reads_as_its_golden_body: OperationBody = "operation.json";
+    a_failed_operation_reads_as_its_golden_body: OperationBody = "operation-failed.json";
+    a_log_line_reads_as_its_golden_body: LogLine = "log-line.json";
+    an_error_reads_as_its_golden_body: ErrorBody = "error.json";
+    a_status_reads_as_its_golden_body: StatusBody = "status.json";
+}
+
+fn same<T: Serialize + DeserializeOwned>(text: &str) {
+    let golden: serde_json::Value = serde_json::from_str(text).unwrap();
+    let body: T = serde_json::from_str(text).unwrap();
+    assert_eq!(serde_json::to_value(&body).unwrap(), golden);
+}
+
+#[test]
+fn an_envelope_goes_to_the_model_and_back_without_loss() {
+    for text in [
+        include_str!("../../golden/v1/envelope.json"),
+        include_str!("../../golden/v1/envelope-in-package.json"),
+    ] {
+        let mut body: EnvelopeBody = serde_json::from_str(text).unwrap();
+        body.created = None;
+        body.created_by = None;
+        assert_eq!(EnvelopeBody::from_model(&body.to_model().unwrap()), body);
+    }
+}
+
+#[test]
+fn an_envelope_whose_program_is_in_a_missing_package_is_refused() {
+    let text = include_str!("../../golden/v1/envelope-in-package.json");
+    let mut body: EnvelopeBody = serde_json::from_str(text).unwrap();
+    body.packages.clear();
+    assert!(matches!(body.to_model(), Err(InvalidEnvelope::NoSuchPackage { .. })));
+}
+
+#[test]
+fn an_argument_that_no_process_can_be_given_is_refused() {
+    let text = include_str!("../../golden/v1/envelope.json");
+    let mut body: EnvelopeBody = serde_json::from_str(text).unwrap();
+    body.args.push("a\0b".into());
+    assert!(matches!(body.to_model(), Err(InvalidEnvelope::Nul { .. })));
+}

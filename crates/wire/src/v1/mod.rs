@@ -1,0 +1,29 @@
+//! The bodies of version 1. All keys are always present, `null` when unknown; times are RFC 3339 UTC, sizes
+//! bytes, durations seconds. Fields may be added, none changes its meaning. Conversion from and to `model`
+//! is written out by hand beside each body, so that neither side changes the other by accident.
+
+mod application;
+mod node;
+mod object;
+mod status;
+
+pub use application::{
+    ApplicationLine, EnvelopeBody, InvalidEnvelope, MatchQuery, PinBody, ProgramBody,
+    PublishedBody, RestartBody, ShowBody, ShowQuery, VersionLine, VersionRequest,
+};
+pub use node::{
+    CreateRequest, DeleteRequest, ExitBody, InstallRequest, InstallationBody, InstalledBody,
+    InstanceBody, LogLine, LogStream, LogsQuery, NameRequest, OperationBody, OperationKind,
+    OperationResult, OriginBody, OverridesBody, StopRequest, UpdateRequest, WaitQuery,
+};
+pub use object::{
+    GlobQuery, MeasuredBody, ObjectBody, ObjectLine, PartBody, StatedPart, StoredBody, UploadBody,
+    UploadRequest,
+};
+pub use status::StatusBody;
+
+/// The media type of listings: one JSON value per line.
+pub const NDJSON: &str = "application/x-ndjson";
+
+#[cfg(test)]
+mod golden_tests;

@@ -1,0 +1,21 @@
+//! The body that every server and node answers with when asked what it is.
+
+use model::Profile;
+use serde::{Deserialize, Serialize};
+
+/// What answers, and what it enforces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusBody {
+    /// `server` or `node`.
+    pub kind: String,
+    /// The version of fettle that it runs.
+    pub fettle: String,
+    /// Where its data lies.
+    pub data: String,
+    /// The repository that a node installs from.
+    pub server: Option<String>,
+    /// What a node can run, the best first.
+    pub profiles: Option<Vec<Profile>>,
+    /// What it does not check, in words.
+    pub warnings: Vec<String>,
+}
