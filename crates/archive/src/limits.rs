@@ -1,0 +1,102 @@
+//! How much an archive may be, and how much it was.
+
+/// Upper bounds, enforced while reading: a bomb stops at the first byte beyond. The defaults are
+/// far above honest packages; a caller that knows its disk sets smaller ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most entries in the archive, and most names in the tree (directories that are only implied
+    /// by the names below them are counted there).
+    pub entries: u64,
+    /// Most bytes of file content in all. A repeated name counts each time.
+    pub unpacked_bytes: u64,
+    /// Most bytes of content of one file.
+    pub largest_file: u64,
+    /// Most bytes kept in memory for names and link targets while reading (each component of a
+    /// path is kept once), and most bytes of a zip's directory.
+    pub metadata_bytes: u64,
+}
+
+impl Limits {
+    /// The most bytes that a decoded tar may have as a whole: content, a generous four KiB of
+    /// headers an entry, and room for padding. What lies behind the end marker is drained to
+    /// verify the encoding's checksums, and only this bounds it.
+    pub(crate) fn stream_bytes(&self) -> u64 {
+        self.unpacked_bytes
+            .saturating_add(self.entries.saturating_mul(HEADERS_AN_ENTRY))
+            .saturating_add(PADDING)
+    }
+}
+
+impl Default for Limits {
+    /// Two million entries, 1 TiB of content, 64 MiB of metadata.
+    fn default() -> Self {
+        Self {
+            entries: 2_000_000,
+            unpacked_bytes: 1 << 40,
+            largest_file: 1 << 40,
+            metadata_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Which of the [`Limits`] was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`Limits::entries`].
+    #[error("entries")]
+    Entries,
+    /// [`Limits::unpacked_bytes`].
+    #[error("bytes of content")]
+    UnpackedBytes,
+    /// [`Limits::largest_file`].
+    #[error("bytes in one file")]
+    LargestFile,
+    /// [`Limits::metadata_bytes`].
+    #[error("bytes of names and link targets")]
+    MetadataBytes,
+    /// The decoded tar as a whole, derived from the other limits.
+    #[error("bytes of decoded archive")]
+    StreamBytes,
+    /// One extended header of a tar; fixed at 1 MiB.
+    #[error("bytes in one extended header")]
+    ExtendedHeader,
+}
+
+/// What the archive amounts to, counted over all of its entries. A name that occurs twice counts
+/// twice, so what is on disk afterwards is never more than this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Entries that were delivered.
+    pub entries: u64,
+    /// Bytes of content of all files; a hard link adds none.
+    pub unpacked_bytes: u64,
+    /// Bytes of the largest file.
+    pub largest_file: u64,
+    /// Inodes to create: files, symbolic links, and directories including implied ones; a hard
+    /// link adds none, and neither does the root.
+    pub inodes: u64,
+    /// Bytes of the longest path.
+    pub longest_path: u32,
+}
+
+/// What the archive holds and fettle does not keep, in entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Entries with a set-user-id, set-group-id or sticky bit.
+    pub special_bits: u64,
+    /// Entries with extended attributes or access lists.
+    pub attributes: u64,
+}
+
+/// What is known when an archive has been read to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// What it amounts to.
+    pub measured: Measured,
+    /// What was left out.
+    pub dropped: Dropped,
+}
+
+const HEADERS_AN_ENTRY: u64 = 4096;
+const PADDING: u64 = 64 << 20;

@@ -1,0 +1,244 @@
+//! Reads a tar, in any encoding, in one pass.
+//!
+//! Understood: v7, ustar, GNU (long names, base-256 numbers), PAX. Refused: what readers disagree
+//! about, sparse files, volumes, incremental dumps. Passed over: volume labels, Solaris access
+//! lists. An entry of any other unknown type is a regular file, as POSIX has it.
+//!
+//! The end is two zero blocks. An input that simply ends where a header could begin, or after one
+//! zero block, is accepted as GNU tar accepts it (the digest of the object tells whether it is
+//! complete). What follows the end is read, so that the encoding's checksums are verified, and
+//! ignored, as all readers do by default.
+
+mod extended;
+mod header;
+
+use std::io::{self, Read};
+
+use crate::check::{Checker, RawEntry, RawKind, Repeats};
+use crate::decode::Stream;
+use crate::error::printable;
+use crate::tar::extended::{Extended, Preamble};
+use crate::tar::header::{BLOCK, Block, Header};
+use crate::{
+    Ambiguity, Encoding, Entries, Entry, EntryKind, Error, Feature, Flaw, Limit, Limits, Modified,
+    Summary,
+};
+
+/// Pulls entries out of a tar that arrives as a stream.
+pub struct TarReader<R> {
+    stream: Stream<R>,
+    checker: Checker,
+    global: Extended,
+    /// Content of the current entry that was not read yet.
+    unread: u64,
+    /// Bytes that fill the last block of that content.
+    padding: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Reading,
+    Complete(Summary),
+    Failed,
+}
+
+impl<R: Read> TarReader<R> {
+    /// Reads a tar from `input`. Nothing is read yet.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedEncoding`].
+    pub fn new(input: R, encoding: Encoding, limits: Limits) -> Result<Self, Error> {
+        Ok(Self {
+            stream: Stream::new(input, encoding, limits.stream_bytes())?,
+            checker: Checker::new(limits, Repeats::LastWins),
+            global: Extended::default(),
+            unread: 0,
+            padding: 0,
+            state: State::Reading,
+        })
+    }
+
+    fn advance(&mut self) -> Result<Option<Entry>, Error> {
+        self.stream.skip(self.unread + self.padding)?;
+        (self.unread, self.padding) = (0, 0);
+        let mut preamble = Preamble::default();
+        loop {
+            let at = self.stream.position();
+            let malformed = |what| Error::Malformed { at, what };
+            let Some(header) = self.header()? else {
+                if !preamble.is_empty() {
+                    return Err(malformed(Flaw::ExtendedAlone));
+                }
+                self.stream.drain()?;
+                self.state = State::Complete(self.checker.finish()?);
+                return Ok(None);
+            };
+            let ambiguous = |what| Error::Ambiguous { entry: printable(&header.name), what };
+            match header.kind {
+                b'x' | b'X' => {
+                    let records = self.metadata(header.size)?;
+                    preamble.pax(&records).map_err(malformed)?.map_err(ambiguous)?;
+                }
+                b'g' => {
+                    let records = self.metadata(header.size)?;
+                    self.global.apply(&records).map_err(malformed)?;
+                    if self.global.identifies() {
+                        return Err(ambiguous(Ambiguity::GlobalIdentity));
+                    }
+                }
+                b'L' => {
+                    let name = self.metadata(header.size)?;
+                    preamble.long_name(&name).map_err(ambiguous)?;
+                }
+                b'K' => {
+                    let link = self.metadata(header.size)?;
+                    preamble.long_link(&link).map_err(ambiguous)?;
+                }
+                // A volume label; Solaris access lists and attributes.
+                b'V' | b'A' | b'E' => self.stream.skip(padded(header.size))?,
+                _ => {
+                    let extended = preamble.over(&self.global).map_err(ambiguous)?;
+                    if let Some(entry) = self.entry(header, extended)? {
+                        return Ok(Some(entry));
+                    }
+                    preamble = Preamble::default();
+                }
+            }
+        }
+    }
+
+    /// The next header; `None` at the end of the archive.
+    fn header(&mut self) -> Result<Option<Header>, Error> {
+        let at = self.stream.position();
+        let first = match self.block()? {
+            Some(Block::Header(header)) => return Ok(Some(header)),
+            // Not even one block is no archive at all.
+            None if at == 0 => return Err(Error::Truncated),
+            None => return Ok(None),
+            Some(Block::Zero) => self.stream.position(),
+        };
+        match self.block() {
+            Ok(None | Some(Block::Zero)) => Ok(None),
+            Ok(Some(Block::Header(_))) | Err(Error::Malformed { .. }) => {
+                Err(Error::Malformed { at: first - BLOCK as u64, what: Flaw::LoneZeroBlock })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next block; `None` at the end of the input.
+    fn block(&mut self) -> Result<Option<Block>, Error> {
+        let at = self.stream.position();
+        let mut block = [0; BLOCK];
+        match self.stream.fill(&mut block)? {
+            0 => Ok(None),
+            BLOCK => Block::parse(&block).map(Some).map_err(|what| Error::Malformed { at, what }),
+            _ => Err(Error::Truncated),
+        }
+    }
+
+    /// The content of an extended header.
+    fn metadata(&mut self, size: u64) -> Result<Vec<u8>, Error> {
+        if size > LONGEST_EXTENDED {
+            return Err(Error::TooLarge { limit: Limit::ExtendedHeader, most: LONGEST_EXTENDED });
+        }
+        let mut content = vec![0; size as usize];
+        if self.stream.fill(&mut content)? < content.len() {
+            return Err(Error::Truncated);
+        }
+        self.stream.skip(padded(size) - size)?;
+        Ok(content)
+    }
+
+    fn entry(&mut self, header: Header, extended: Extended) -> Result<Option<Entry>, Error> {
+        let name = extended.path.unwrap_or(header.name);
+        let link = extended.link.unwrap_or(header.link);
+        let size = extended.size.unwrap_or(header.size);
+        let unsupported = |what| Err(Error::Unsupported { entry: printable(&name), what });
+        if extended.sparse {
+            return unsupported(Feature::Sparse);
+        }
+        let kind = match header.kind {
+            b'1' => RawKind::HardLink { original: &link },
+            b'2' => RawKind::Symlink { target: &link },
+            b'3' | b'4' => RawKind::Device,
+            b'5' => RawKind::Directory,
+            b'6' => RawKind::Fifo,
+            b'S' => return unsupported(Feature::Sparse),
+            b'M' => return unsupported(Feature::Volumes),
+            b'D' | b'N' => return unsupported(Feature::Incremental),
+            // Before ustar a directory was a file whose name ends in a slash.
+            b'0' | 0 if name.ends_with(b"/") => RawKind::Directory,
+            _ => RawKind::File { size },
+        };
+        let has_content = matches!(kind, RawKind::File { .. });
+        if !has_content && size > 0 {
+            let what = Ambiguity::SizeWithoutContent;
+            return Err(Error::Ambiguous { entry: printable(&name), what });
+        }
+        let entry = self.checker.check(&RawEntry {
+            name: &name,
+            kind,
+            mode: header.mode,
+            modified: Some(
+                extended.modified.unwrap_or(Modified { seconds: header.modified, nanos: 0 }),
+            ),
+            attributes: extended.attributes,
+        })?;
+        if let Some(Entry { kind: EntryKind::File { size, .. }, .. }) = entry {
+            self.unread = size;
+            self.padding = padded(size) - size;
+        }
+        Ok(entry)
+    }
+}
+
+impl<R: Read> Entries for TarReader<R> {
+    fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
+        match self.state {
+            State::Reading => self.advance().inspect_err(|_| self.state = State::Failed),
+            State::Complete(_) => Ok(None),
+            State::Failed => Err(Error::Ended),
+        }
+    }
+
+    fn read_content(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        if let State::Failed = self.state {
+            return Err(Error::Ended);
+        }
+        let most = usize::try_from(self.unread).map_or(buffer.len(), |n| n.min(buffer.len()));
+        if most == 0 {
+            return Ok(0);
+        }
+        let read = match self.stream.read(&mut buffer[..most]) {
+            Ok(0) => Err(Error::Truncated),
+            other => other,
+        };
+        match read {
+            Ok(read) => self.unread -= read as u64,
+            Err(_) => self.state = State::Failed,
+        }
+        read
+    }
+
+    fn summary(&self) -> Option<Summary> {
+        match self.state {
+            State::Complete(summary) => Some(summary),
+            State::Reading | State::Failed => None,
+        }
+    }
+}
+
+impl<R: Read> Read for TarReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(self.read_content(buffer)?)
+    }
+}
+
+fn padded(size: u64) -> u64 {
+    // Sizes come from 63-bit numbers; a larger one (only PAX can say it) never fits a limit.
+    size.checked_next_multiple_of(BLOCK as u64).unwrap_or(u64::MAX)
+}
+
+const LONGEST_EXTENDED: u64 = 1 << 20;
