@@ -55,12 +55,7 @@ impl Blobs {
     }
 
     /// Puts a staged file under its key, or drops it if the key is there already.
-    pub fn publish(
-        &self,
-        staged: StagedFile,
-        key: Key,
-        mode: u32,
-    ) -> Result<Published, DiskError> {
+    pub fn publish(&self, staged: StagedFile, key: Key, mode: u32) -> Result<Published, DiskError> {
         let path = self.path_of(key);
         self.disk.make_dir(path.parent().unwrap_or(&self.dir), 0o700)?;
         staged.publish(&path, mode, IfExists::Keep)

@@ -55,7 +55,7 @@ pub enum Verb {
     Lock,
 }
 
-/// A path that no verb takes: absolute, empty, or with a `.` or `..` in it. It is the source of a
+/// What this crate itself refuses, before or after asking the system. It is the source of a
 /// [`DiskError`] of kind [`io::ErrorKind::InvalidInput`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -74,6 +74,9 @@ pub enum Refused {
         /// The limit in bytes.
         limit: u64,
     },
+    /// An earlier sync of this staged file failed, so that its content cannot be trusted.
+    #[error("a sync of the file has failed before")]
+    Spoiled,
     /// A running program keeps on adding files to a directory that is being thrown away.
     #[error("the directory is still being written to")]
     StillWritten,

@@ -181,10 +181,7 @@ impl Gate {
 
     /// Forces content and length of a file to the disk.
     pub(crate) fn sync_data(&self, file: &File) -> io::Result<()> {
-        self.sync(
-            || Ok(fs::fdatasync(file)?),
-            || Ok(Op::SyncData { file: ino(file.as_fd())? }),
-        )
+        self.sync(|| Ok(fs::fdatasync(file)?), || Ok(Op::SyncData { file: ino(file.as_fd())? }))
     }
 
     /// Forces content, length and mode of a file to the disk.

@@ -28,6 +28,7 @@ pub mod faults;
 mod gate;
 mod lock;
 mod op;
+mod place;
 pub mod record;
 mod resolve;
 mod stage;

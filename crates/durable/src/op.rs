@@ -2,7 +2,10 @@
 //!
 //! It exists in every build so that the gate reads the same with and without `faults`; without the
 //! feature no value of it is ever made.
-#![cfg_attr(not(feature = "faults"), allow(dead_code, unreachable_pub, reason = "only the recorder reads it"))]
+#![cfg_attr(
+    not(feature = "faults"),
+    allow(dead_code, unreachable_pub, reason = "only the recorder reads it")
+)]
 
 use std::ffi::OsString;
 
@@ -132,9 +135,6 @@ pub enum Op {
 impl Op {
     /// Whether it forces something to the disk, and changes nothing that a reader sees.
     pub fn is_sync(&self) -> bool {
-        matches!(
-            self,
-            Op::SyncData { .. } | Op::SyncFile { .. } | Op::SyncDir { .. } | Op::SyncFs
-        )
+        matches!(self, Op::SyncData { .. } | Op::SyncFile { .. } | Op::SyncDir { .. } | Op::SyncFs)
     }
 }

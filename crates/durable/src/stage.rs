@@ -6,25 +6,28 @@
 //! [`Disk::empty_staging`] is for; for a resumable one [`Disk::resume_file`] notices the second name
 //! and starts anew, instead of writing into what was published.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::disk::{Disk, staging_name};
+use crate::disk::{Disk, Making, staging_name};
 use crate::error::{DiskError, Refused, Verb};
+use crate::place::{self, At};
 use crate::resolve::if_there;
 
 /// A file in `staging/`. [`Write`] appends; every call is one system call, so hand over large pieces
 /// or put a `BufWriter` in front.
 ///
-/// Dropped unpublished, an unnamed file is removed and a resumable one is kept.
+/// Dropped unpublished, an unnamed file is removed and a resumable one is kept; unless a sync of it
+/// failed. Then the kernel may have dropped bytes that it goes on showing, and a second sync would
+/// succeed without them: such a file is removed too.
 #[derive(Debug)]
 pub struct StagedFile {
     disk: Disk,
@@ -32,6 +35,8 @@ pub struct StagedFile {
     file: File,
     len: AtomicU64,
     at_end: AtEnd,
+    /// A sync failed: what can be read here is not what is on the disk.
+    spoiled: AtomicBool,
 }
 
 /// What happens to the staged name when the value goes away.
@@ -85,31 +90,8 @@ impl Disk {
     pub fn resume_file(&self, name: &str) -> Result<StagedFile, DiskError> {
         self.on(Verb::Stage, &Path::new("staging").join(name), || {
             let name = staging_name(name)?;
-            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let open = || {
-                let file =
-                    retry_on_intr(|| fs::openat(self.staging(), name, flags, Mode::empty()))?;
-                Ok(File::from(file))
-            };
-            if let Some(file) = if_there(open())? {
-                let facts = fs::fstat(&file)?;
-                if !fs::FileType::from_raw_mode(facts.st_mode).is_file() {
-                    return Err(Refused::NotAFile.into());
-                }
-                if facts.st_nlink == 1 {
-                    // Also when it is there: the one who made it may have died before this sync.
-                    self.gate().sync_dir(self.staging())?;
-                    let len = AtomicU64::new(u64::try_from(facts.st_size).unwrap_or(0));
-                    let (disk, name) = (self.clone(), name.to_owned());
-                    return Ok(StagedFile { disk, name, file, len, at_end: AtEnd::Keep });
-                }
-                // Published under another name in a moment that a crash cut short.
-                self.gate().unlink(self.staging(), name)?;
-            }
-            let file = self.gate().create(self.staging(), name, 0o600)?;
-            self.gate().sync_dir(self.staging())?;
-            let (disk, name) = (self.clone(), name.to_owned());
-            Ok(StagedFile { disk, name, file, len: AtomicU64::new(0), at_end: AtEnd::Keep })
+            let (file, len) = self.making(|making| self.open_resumable(name, making))?;
+            Ok(self.staged(name.to_owned(), file, len, AtEnd::Keep))
         })
     }
 
@@ -122,8 +104,31 @@ impl Disk {
     fn new_staged_file(&self) -> io::Result<StagedFile> {
         let (name, file) =
             self.under_fresh_name(|name| self.gate().create(self.staging(), name, 0o600))?;
-        let disk = self.clone();
-        Ok(StagedFile { disk, name, file, len: AtomicU64::new(0), at_end: AtEnd::Remove })
+        Ok(self.staged(name, file, 0, AtEnd::Remove))
+    }
+
+    fn open_resumable(&self, name: &OsStr, making: &mut Making) -> io::Result<(File, u64)> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let there = retry_on_intr(|| fs::openat(self.staging(), name, flags, Mode::empty()));
+        if let Some(there) = if_there(there.map_err(io::Error::from))? {
+            let facts = fs::fstat(&there)?;
+            if !fs::FileType::from_raw_mode(facts.st_mode).is_file() {
+                return Err(Refused::NotAFile.into());
+            }
+            if facts.st_nlink == 1 {
+                return Ok((File::from(there), u64::try_from(facts.st_size).unwrap_or(0)));
+            }
+            // It was published under another name, in a moment that a crash cut short.
+            self.gate().unlink(self.staging(), name)?;
+        }
+        let file = self.gate().create(self.staging(), name, 0o600)?;
+        making.sync_name(self.staging(), self.gate())?;
+        Ok((file, 0))
+    }
+
+    fn staged(&self, name: OsString, file: File, len: u64, at_end: AtEnd) -> StagedFile {
+        let len = AtomicU64::new(len);
+        StagedFile { disk: self.clone(), name, file, len, at_end, spoiled: AtomicBool::new(false) }
     }
 }
 
@@ -136,6 +141,11 @@ impl StagedFile {
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Writes all of `data` at the end. What [`Write`] does, with an error that names the path.
+    pub fn append(&mut self, data: &[u8]) -> Result<(), DiskError> {
+        self.write_at(self.len(), data)
     }
 
     /// Writes all of `data` at `offset`, beyond the end too; what is skipped reads as zeros. Several
@@ -170,11 +180,11 @@ impl StagedFile {
 
     /// Forces what has been written so far to the disk.
     pub fn sync_data(&self) -> Result<(), DiskError> {
-        self.run(Verb::Sync, || self.disk.gate().sync_data(&self.file))
+        self.run(Verb::Sync, || self.whole_or_spoiled(self.disk.gate().sync_data(&self.file)))
     }
 
     /// Puts the file under `to`, whose directory must exist: whole, synced, with this mode. On an
-    /// error a resumable file is still in `staging/`.
+    /// error a resumable file is still in `staging/`, unless the error was that of its sync.
     pub fn publish(self, to: &Path, mode: u32, then: IfExists) -> Result<Published, DiskError> {
         let disk = self.disk.clone();
         disk.on(Verb::Publish, to, || self.publish_to(to, mode, then))
@@ -195,31 +205,28 @@ impl StagedFile {
         then: IfExists,
     ) -> io::Result<Published> {
         let (dir, name) = self.disk.open_parent(to)?;
+        let to = At { dir: dir.as_fd(), name };
+        let from = At { dir: self.disk.staging(), name: &self.name };
         let gate = self.disk.gate();
-        gate.chmod(self.file.as_fd(), mode)?;
-        gate.sync_file(self.file.as_fd())?;
-        let staging = self.disk.staging();
-        let moved = match then {
-            IfExists::Replace => {
-                gate.rename(staging, &self.name, dir.as_fd(), name, false).map(|()| true)
-            }
-            IfExists::Keep | IfExists::Fail => {
-                self.disk.move_if_free(staging, &self.name, dir.as_fd(), name)
+        let moved = if then != IfExists::Replace && to.is_taken()? {
+            false
+        } else {
+            gate.chmod(self.file.as_fd(), mode)?;
+            self.whole_or_spoiled(gate.sync_file(self.file.as_fd()))?;
+            if then == IfExists::Replace {
+                gate.rename(from.dir, from.name, to.dir, to.name, false)?;
+                true
+            } else {
+                place::file_if_free(gate, from, to)?
             }
         };
-        let published = match moved {
-            Ok(true) => Published::New,
-            Ok(false) if then == IfExists::Keep => Published::Kept,
-            Ok(false) => return Err(Errno::EXIST.into()),
-            Err(error) => return Err(error),
-        };
-        match published {
-            Published::New => self.at_end = AtEnd::Gone,
-            Published::Kept => self.at_end = AtEnd::Remove,
+        if !moved && then == IfExists::Fail {
+            return Err(Errno::EXIST.into());
         }
+        self.at_end = if moved { AtEnd::Gone } else { AtEnd::Remove };
         // Also when it was there: whoever put it there may not have come to its own sync.
         self.disk.gate().sync_dir(dir.as_fd())?;
-        Ok(published)
+        Ok(if moved { Published::New } else { Published::Kept })
     }
 
     pub(crate) fn publish_unsynced(mut self, to: &Path, mode: u32) -> io::Result<()> {
@@ -235,6 +242,15 @@ impl StagedFile {
         self.disk.gate().write_at(&self.file, offset, data)?;
         self.len.fetch_max(offset.saturating_add(data.len() as u64), Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Passes on the outcome of a sync. After a failed one this file is never published: not by a
+    /// later attempt either, to which the kernel would not report the failure again.
+    fn whole_or_spoiled(&self, synced: io::Result<()>) -> io::Result<()> {
+        if self.spoiled.load(Ordering::Acquire) {
+            return Err(Refused::Spoiled.into());
+        }
+        synced.inspect_err(|_| self.spoiled.store(true, Ordering::Release))
     }
 
     fn run<T>(&self, verb: Verb, work: impl FnOnce() -> io::Result<T>) -> Result<T, DiskError> {
@@ -256,7 +272,8 @@ impl Write for StagedFile {
 
 impl Drop for StagedFile {
     fn drop(&mut self) {
-        if self.at_end == AtEnd::Remove {
+        let spoiled = self.spoiled.load(Ordering::Acquire);
+        if self.at_end == AtEnd::Remove || (self.at_end == AtEnd::Keep && spoiled) {
             // What cannot be removed now is removed by `empty_staging`.
             let _ = self.disk.gate().unlink(self.disk.staging(), &self.name);
         }

@@ -18,12 +18,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::io::Errno;
-
 use crate::disk::Disk;
 use crate::error::{DiskError, Refused, Verb};
 use crate::gate::Gate;
-use crate::resolve::{if_there, open_child, plain_names, unless_there};
+use crate::place::{self, At};
+use crate::resolve::{if_there, open_child, plain_names};
 use crate::stage::Published;
 
 /// A directory in `staging/`. Dropped unpublished, it is removed.
@@ -128,8 +127,7 @@ impl StagedDir {
     /// Makes a small file from its content.
     pub fn write(&mut self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
         let mut file = self.file(path, mode, None, false)?;
-        let written = file.write_all(bytes);
-        self.run(path, |_| written)?;
+        file.append(bytes)?;
         file.close()
     }
 
@@ -180,9 +178,13 @@ impl StagedDir {
         let disk = self.disk.clone();
         disk.on(Verb::Publish, to, || {
             let (parent, name) = disk.open_parent(to)?;
-            self.close_directories(seal)?;
-            disk.gate().sync_fs(self.top.as_fd())?;
-            self.published = self.move_to(parent.as_fd(), name)?;
+            let to = At { dir: parent.as_fd(), name };
+            if !to.is_taken()? {
+                self.close_directories(seal)?;
+                disk.gate().sync_fs(self.top.as_fd())?;
+                let from = At { dir: disk.staging(), name: &self.name };
+                self.published = place::dir_if_free(disk.gate(), from, to)?;
+            }
             // Also when something was there: it may not have come to its own sync.
             disk.gate().sync_dir(parent.as_fd())?;
             if !self.published {
@@ -214,31 +216,6 @@ impl StagedDir {
         }
         self.open.clear();
         Ok(())
-    }
-
-    /// Moves the tree to its name; `false` if something is there.
-    fn move_to(&self, parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<bool> {
-        let gate = self.disk.gate();
-        let staging = self.disk.staging();
-        match gate.rename(staging, &self.name, parent, name, true) {
-            // A file system that cannot look and move in one step. A plain rename never replaces a
-            // directory that has anything in it.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                match rustix::fs::statat(parent, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(_) => Ok(false),
-                    Err(Errno::NOENT) => {
-                        match gate.rename(staging, &self.name, parent, name, false) {
-                            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                                Ok(false)
-                            }
-                            done => unless_there(done),
-                        }
-                    }
-                    Err(error) => Err(error.into()),
-                }
-            }
-            done => unless_there(done),
-        }
     }
 
     fn link_into(
@@ -333,6 +310,11 @@ impl TreeFile {
     /// Whether none have been written.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Writes all of `data` at the end. What [`Write`] does, with an error that names the path.
+    pub fn append(&mut self, data: &[u8]) -> Result<(), DiskError> {
+        self.write_all(data).map_err(|error| DiskError::new(Verb::Stage, &self.path, error))
     }
 
     /// Finishes the file: its mode and its time. Errors that the system reports late are reported by

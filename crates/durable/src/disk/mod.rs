@@ -21,7 +21,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use rustix::fs::{self, CWD, Mode, OFlags};
@@ -48,8 +48,15 @@ struct Inner {
     gate: Gate,
     /// The next number for a name in `staging/` or `trash/`.
     names: AtomicU64,
-    /// Held by `make_dir`, so that a directory which exists is one whose name was synced.
-    making: Mutex<()>,
+    /// Held while a name is made that later calls only look for, so that what exists was synced.
+    making: Mutex<Making>,
+}
+
+/// Whether a name that exists may be taken for one that lasts.
+#[derive(Debug, Default)]
+pub(crate) struct Making {
+    /// The sync of one failed; everything has to be synced before another is relied on.
+    in_doubt: bool,
 }
 
 /// What a name stands for.
@@ -143,7 +150,7 @@ impl Disk {
                 trash,
                 gate,
                 names: AtomicU64::new(0),
-                making: Mutex::new(()),
+                making: Mutex::default(),
             })
         };
         let inner = open().map_err(|error| DiskError::new(Verb::OpenRoot, root, error))?;
@@ -166,6 +173,19 @@ impl Disk {
 
     pub(crate) fn open_parent<'a>(&self, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
         self.inner.root.open_parent(path)
+    }
+
+    /// Runs what makes names that later calls only look for; one caller at a time.
+    pub(crate) fn making<T>(
+        &self,
+        work: impl FnOnce(&mut Making) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut making = self.inner.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if making.in_doubt {
+            self.inner.gate.sync_fs(self.inner.root.handle())?;
+            making.in_doubt = false;
+        }
+        work(&mut making)
     }
 
     /// Runs the work of one verb and names verb and path if it fails.
@@ -192,6 +212,13 @@ impl Disk {
                 done => return Ok((name, done?)),
             }
         }
+    }
+}
+
+impl Making {
+    /// Syncs the directory that got a new name.
+    pub(crate) fn sync_name(&mut self, dir: BorrowedFd<'_>, gate: &Gate) -> io::Result<()> {
+        gate.sync_dir(dir).inspect_err(|_| self.in_doubt = true)
     }
 }
 

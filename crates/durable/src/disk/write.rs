@@ -2,33 +2,38 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::PoisonError;
 
 use rustix::fs::{self, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{Disk, read};
+use super::{Disk, Making, read};
 use crate::error::{DiskError, Refused, Verb};
 use crate::lock::{Lock, LockMode};
+use crate::place::{self, At};
 use crate::resolve::{if_there, open_child, plain_names, unless_there};
 use crate::stage::{IfExists, Published};
 
 impl Disk {
-    /// Makes a directory and the missing levels above it, each synced into its parent. One that
-    /// exists is fine and keeps its mode.
+    /// Makes a directory and the missing levels above it, each with this mode and all rights for its
+    /// owner, and each synced into its parent. One that exists is fine and keeps its mode.
     pub fn make_dir(&self, path: &Path, mode: u32) -> Result<(), DiskError> {
         self.on(Verb::MakeDir, path, || {
-            let _one_at_a_time = self.inner.making.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut here = self.inner.root.open_dir(Path::new(""))?;
-            for name in plain_names(path)? {
-                here = match if_there(open_child(here.as_fd(), name))? {
-                    Some(there) => there,
-                    None => self.make_level(here.as_fd(), name, mode)?,
-                };
-            }
-            Ok(())
+            let names = plain_names(path)?;
+            self.making(|making| {
+                let mut here = self.inner.root.open_dir(Path::new(""))?;
+                for name in names {
+                    here = match if_there(open_child(here.as_fd(), name))? {
+                        Some(there) => there,
+                        None => {
+                            let level = At { dir: here.as_fd(), name };
+                            self.make_level(level, mode | 0o700, making)?
+                        }
+                    };
+                }
+                Ok(())
+            })
         })
     }
 
@@ -71,8 +76,7 @@ impl Disk {
                 let (staged, ()) = self.under_fresh_name(|fresh| {
                     self.gate().symlink(target.as_os_str(), self.staging(), fresh)
                 })?;
-                let renamed =
-                    self.gate().rename(self.staging(), &staged, dir.as_fd(), name, false);
+                let renamed = self.gate().rename(self.staging(), &staged, dir.as_fd(), name, false);
                 if renamed.is_err() {
                     // What cannot be removed now is removed by `empty_staging`.
                     let _ = self.gate().unlink(self.staging(), &staged);
@@ -150,27 +154,6 @@ impl Disk {
         })
     }
 
-    /// Moves a name to where nothing is; `false` if something is there. Where the file system cannot
-    /// do it in one step (`EINVAL`), a file gets its second name first and loses the staged one after.
-    pub(crate) fn move_if_free(
-        &self,
-        from_dir: BorrowedFd<'_>,
-        from: &OsStr,
-        to_dir: BorrowedFd<'_>,
-        to: &OsStr,
-    ) -> io::Result<bool> {
-        match self.gate().rename(from_dir, from, to_dir, to, true) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                let linked = unless_there(self.gate().link(from_dir, from, to_dir, to))?;
-                if linked {
-                    self.gate().unlink(from_dir, from)?;
-                }
-                Ok(linked)
-            }
-            done => unless_there(done),
-        }
-    }
-
     fn lock_file(&self, path: &Path) -> io::Result<std::fs::File> {
         let (dir, name) = self.open_parent(path)?;
         loop {
@@ -185,29 +168,27 @@ impl Disk {
         }
     }
 
-    /// One level of `make_dir`. If it cannot be made to last it is taken away again, so that the next
-    /// caller does not find it and take it for synced.
-    fn make_level(
-        &self,
-        parent: BorrowedFd<'_>,
-        name: &OsStr,
-        mode: u32,
-    ) -> io::Result<OwnedFd> {
-        let made = unless_there(self.gate().mkdir(parent, name, mode))?;
-        let finish = || {
-            let dir = open_child(parent, name)?;
-            if made && fs::fstat(&dir)?.st_mode & 0o777 != mode & 0o777 {
-                self.gate().chmod(dir.as_fd(), mode)?;
-                self.gate().sync_file(dir.as_fd())?;
+    /// One level of `make_dir`: made aside, so that it appears with its mode whatever the umask is.
+    fn make_level(&self, to: At<'_>, mode: u32, making: &mut Making) -> io::Result<OwnedFd> {
+        let gate = self.gate();
+        let (staged, ()) =
+            self.under_fresh_name(|fresh| gate.mkdir(self.staging(), fresh, mode))?;
+        let appear = || {
+            let dir = open_child(self.staging(), &staged)?;
+            if fs::fstat(&dir)?.st_mode & 0o777 != mode & 0o777 {
+                gate.chmod(dir.as_fd(), mode)?;
+                gate.sync_dir(dir.as_fd())?;
             }
-            self.gate().sync_dir(parent)?;
-            Ok(dir)
+            place::dir_if_free(gate, At { dir: self.staging(), name: &staged }, to)
         };
-        finish().inspect_err(|_: &io::Error| {
-            if made {
-                let _ = self.gate().rmdir(parent, name);
-            }
-        })
+        let appeared = appear();
+        if !matches!(appeared, Ok(true)) {
+            // What cannot be removed now is removed by `empty_staging`.
+            let _ = gate.rmdir(self.staging(), &staged);
+        }
+        appeared?;
+        making.sync_name(to.dir, gate)?;
+        open_child(to.dir, to.name)
     }
 }
 

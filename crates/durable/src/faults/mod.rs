@@ -152,8 +152,12 @@ impl Recording {
         let turn = self.tried;
         self.tried += 1;
         match self.script {
-            Script::FailOnce { at, errno } if turn == at => Err(io::Error::from_raw_os_error(errno)),
-            Script::FailFrom { at, errno } if turn >= at => Err(io::Error::from_raw_os_error(errno)),
+            Script::FailOnce { at, errno } if turn == at => {
+                Err(io::Error::from_raw_os_error(errno))
+            }
+            Script::FailFrom { at, errno } if turn >= at => {
+                Err(io::Error::from_raw_os_error(errno))
+            }
             Script::Kill { at } if self.killed || turn >= at => {
                 self.killed = true;
                 Err(io::Error::other(Killed))

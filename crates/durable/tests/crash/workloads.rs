@@ -1,0 +1,313 @@
+//! The workloads: each verb, in the order in which the product uses it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use durable::record::{self, Record, RecordError};
+use durable::{Blobs, Disk, DiskError, IfExists, Key, Seal};
+use serde::{Deserialize, Serialize};
+
+use crate::harness::{Step, Workload, empty_both, everything};
+
+/// Every verb, and what happens if its work is done already.
+pub(crate) fn all() -> Vec<Workload> {
+    let mut all = first_times();
+    all.push(workload(
+        "publish, taken",
+        vec![
+            step(|disk| put(disk, "old", IfExists::Keep)),
+            step(|disk| put(disk, "new", IfExists::Keep)),
+            step(|disk| put(disk, "new", IfExists::Keep)),
+        ],
+    ));
+    all
+}
+
+/// Every verb, with work to do.
+pub(crate) fn first_times() -> Vec<Workload> {
+    vec![
+        replace(),
+        workload(
+            "create_new",
+            vec![
+                step(|disk| disk.create_new(p("first"), b"one", 0o644).map(drop)),
+                step(|disk| disk.create_new(p("other"), b"two", 0o600).map(drop)),
+            ],
+        ),
+        point(),
+        publish(),
+        resume(),
+        tree(),
+        records(),
+        link(),
+        workload("remove", vec![step(|disk| disk.remove(p("old")))]),
+        discard(),
+        blobs(),
+        make_dir(),
+        workload("set_mode", vec![step(|disk| disk.set_mode(p("old"), 0o640))]),
+    ]
+}
+
+/// Verbs that find their work done and have to make sure of it.
+pub(crate) fn repeats() -> Vec<Workload> {
+    vec![
+        Workload {
+            steps: vec![step(|disk| disk.create_new(p("new"), b"one", 0o644).map(drop))],
+            ..blank("create_new")
+        },
+        Workload { steps: vec![step(|disk| disk.point(p("link"), p("target")))], ..blank("point") },
+        Workload { steps: vec![step(|disk| disk.link(p("old"), p("again")))], ..blank("link") },
+        Workload { steps: vec![step(|disk| disk.remove(p("old")))], ..blank("remove") },
+        Workload { steps: vec![step(|disk| disk.discard(p("old")))], ..blank("discard") },
+        Workload { steps: vec![step(|disk| disk.make_dir(p("dir"), 0o755))], ..blank("make_dir") },
+        Workload { steps: vec![step(|disk| put(disk, "new", IfExists::Keep))], ..blank("publish") },
+    ]
+}
+
+pub(crate) fn replace() -> Workload {
+    workload(
+        "replace",
+        vec![
+            step(|disk| disk.replace(p("old"), b"first content", 0o600)),
+            step(|disk| disk.replace(p("old"), b"second content, longer", 0o644)),
+            step(|disk| disk.replace(p("fresh"), b"third", 0o644)),
+        ],
+    )
+}
+
+fn point() -> Workload {
+    workload(
+        "point",
+        vec![
+            step(|disk| disk.point(p("current"), p("1-1.0.0"))),
+            step(|disk| disk.point(p("current"), p("2-1.1.0"))),
+        ],
+    )
+}
+
+fn publish() -> Workload {
+    workload(
+        "publish",
+        vec![
+            step(|disk| put(disk, "new", IfExists::Keep)),
+            step(|disk| put(disk, "old", IfExists::Replace)),
+        ],
+    )
+}
+
+fn put(disk: &Disk, to: &str, then: IfExists) -> Result<(), DiskError> {
+    let mut staged = disk.stage_file()?;
+    staged.append(b"half of it, ")?;
+    staged.append(b"the other half")?;
+    staged.publish(p(to), 0o444, then).map(drop)
+}
+
+/// Parts that were synced are there after a power cut, and the staged name never leads into what was
+/// published.
+fn resume() -> Workload {
+    fn part(disk: &Disk, at: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        let staged = disk.resume_file("upload")?;
+        staged.set_len(8)?;
+        staged.write_at(at, bytes)?;
+        staged.sync_data()
+    }
+    Workload {
+        recover: |disk| {
+            disk.empty_staging_except(|name| name == "upload")?;
+            disk.empty_trash()
+        },
+        observe: |disk| {
+            let mut text = everything(disk);
+            let staged = disk.read(p("staging/upload"), 99).expect("read").unwrap_or_default();
+            let published = disk.metadata(p("whole")).expect("stat").is_some();
+            let has =
+                |at: usize, part: &[u8]| published || staged.get(at..at + part.len()) == Some(part);
+            writeln!(text, "{} {}", has(0, b"AAAA"), has(4, b"BBBB")).expect("text");
+            if published {
+                // The next upload of that name starts anew and leaves what was published alone.
+                let next = disk.resume_file("upload").expect("resume");
+                next.write_at(0, b"XXXX").expect("write");
+                next.discard().expect("discard");
+                assert_eq!(disk.read(p("whole"), 99).expect("read").expect("there"), b"AAAABBBB");
+            }
+            text
+        },
+        steps: vec![
+            step(|disk| part(disk, 0, b"AAAA")),
+            step(|disk| part(disk, 4, b"BBBB")),
+            step(|disk| {
+                // Repeated after it was published, there is nothing left to do.
+                if disk.metadata(p("whole"))?.is_some() {
+                    return disk.link(p("whole"), p("whole"));
+                }
+                disk.resume_file("upload")?.publish(p("whole"), 0o444, IfExists::Keep).map(drop)
+            }),
+        ],
+        starts_over: true,
+        ..blank("resume")
+    }
+}
+
+fn tree() -> Workload {
+    fn build(disk: &Disk, to: &str, seal: Seal) -> Result<(), DiskError> {
+        let then = Some(UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+        let mut tree = disk.stage_dir()?;
+        tree.directory(p("lib"), then)?;
+        let mut file = tree.file(p("bin/run"), 0o555, then, false)?;
+        file.append(b"#!/bin/sh\n")?;
+        file.close()?;
+        tree.write(p("lib/deep/down/data"), b"content", 0o444)?;
+        tree.symlink(p("lib/link"), b"deep/down", then, false)?;
+        tree.hard_link(p("bin/run"), p("bin/again"), false)?;
+        tree.link_from(p("old"), p("pkg/blob"))?;
+        tree.publish(p(to), seal).map(drop)
+    }
+    Workload {
+        recover: |disk| {
+            empty_both(disk)?;
+            if disk.metadata(p("closed"))?.is_some() {
+                disk.close_tree(p("closed"))
+            } else {
+                Ok(())
+            }
+        },
+        steps: vec![
+            step(|disk| build(disk, "closed", Seal::ReadOnly)),
+            step(|disk| build(disk, "open", Seal::Writable)),
+        ],
+        ..blank("tree")
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Counter {
+    value: u32,
+    note: String,
+}
+
+impl Record for Counter {
+    const KIND: &'static str = "counter";
+    const VERSION: u32 = 1;
+}
+
+fn records() -> Workload {
+    fn put(disk: &Disk, value: u32) -> Result<(), DiskError> {
+        let note = "so that it has some length ".repeat(value as usize);
+        record::write(disk, p("counter"), &Counter { value, note }).map_err(|error| match error {
+            RecordError::Disk(error) => error,
+            error => panic!("{error}"),
+        })
+    }
+    Workload {
+        observe: |disk| match record::read::<Counter>(disk, p("counter")).expect("read") {
+            record::Read::Absent => "absent\n".into(),
+            record::Read::Present(counter) => format!("{counter:?}\n"),
+            bad => format!("bad: {bad:?}\n"),
+        },
+        steps: (1..=3).map(|value| step(move |disk| put(disk, value))).collect(),
+        ..blank("record")
+    }
+}
+
+fn link() -> Workload {
+    workload(
+        "link",
+        vec![
+            step(|disk| disk.link(p("old"), p("again"))),
+            step(|disk| disk.link(p("old"), p("once more"))),
+        ],
+    )
+}
+
+fn discard() -> Workload {
+    Workload {
+        setup: |disk| {
+            let mut tree = disk.stage_dir().expect("stage");
+            for path in ["a/b/c/file", "a/b/file", "a/file", "d/file"] {
+                tree.write(p(path), b"content", 0o444).expect("write");
+            }
+            tree.symlink(p("a/link"), b"../d", None, false).expect("symlink");
+            tree.publish(p("tree"), Seal::ReadOnly).expect("publish");
+            disk.replace(p("old"), b"old content", 0o600).expect("replace");
+        },
+        // The top of a tree is opened just before it goes; a crash there leaves it for recovery.
+        recover: |disk| {
+            empty_both(disk)?;
+            if disk.metadata(p("tree"))?.is_some() { disk.close_tree(p("tree")) } else { Ok(()) }
+        },
+        steps: vec![step(|disk| disk.discard(p("tree"))), step(|disk| disk.discard(p("old")))],
+        ..blank("discard")
+    }
+}
+
+fn blobs() -> Workload {
+    fn put(disk: &Disk, content: &[u8]) -> Result<(), DiskError> {
+        let mut staged = disk.stage_file()?;
+        staged.append(content)?;
+        let key = Blobs::hash(content).expect("memory");
+        Blobs::new(disk.clone(), p("blobs")).publish(staged, key, 0o444).map(drop)
+    }
+    Workload {
+        observe: |disk| {
+            let blobs = Blobs::new(disk.clone(), p("blobs"));
+            let mut text = String::new();
+            for key in blobs.keys() {
+                let key = key.expect("list");
+                let content = blobs.open(key).expect("open").expect("listed");
+                let whole = Blobs::hash(content).expect("read") == key;
+                writeln!(text, "{key} hashes to its name: {whole}").expect("text");
+            }
+            let linked = disk.read(p("linked"), 99).expect("read");
+            writeln!(text, "{linked:?}").expect("text");
+            text
+        },
+        steps: vec![
+            step(|disk| put(disk, b"one blob")),
+            step(|disk| put(disk, b"another blob")),
+            step(|disk| {
+                let key: Key = Blobs::hash(&b"one blob"[..]).expect("memory");
+                Blobs::new(disk.clone(), p("blobs")).link_to(key, p("linked"))
+            }),
+        ],
+        ..blank("blobs")
+    }
+}
+
+fn make_dir() -> Workload {
+    Workload {
+        // The levels on the way are not part of the promise.
+        observe: |disk| {
+            let leaf = |path| disk.metadata(p(path)).expect("stat").map(|stat| stat.mode);
+            format!("{:?} {:?}\n", leaf("a/b/c"), leaf("a/b/d"))
+        },
+        steps: vec![
+            step(|disk| disk.make_dir(p("a/b/c"), 0o750)),
+            step(|disk| disk.make_dir(p("a/b/d"), 0o777)),
+        ],
+        ..blank("make_dir")
+    }
+}
+
+fn workload(name: &'static str, steps: Vec<Step>) -> Workload {
+    Workload { steps, ..blank(name) }
+}
+
+fn blank(name: &'static str) -> Workload {
+    Workload {
+        name,
+        setup: |disk| disk.replace(p("old"), b"old content", 0o600).expect("replace"),
+        steps: Vec::new(),
+        recover: empty_both,
+        observe: everything,
+        starts_over: false,
+    }
+}
+
+fn step(run: impl Fn(&Disk) -> Result<(), DiskError> + 'static) -> Step {
+    Box::new(run)
+}
+
+fn p(path: &str) -> &Path {
+    Path::new(path)
+}
