@@ -2,6 +2,8 @@
 
 /// Upper bounds, enforced while reading: a bomb stops at the first byte beyond. The defaults are
 /// far above honest packages; a caller that knows its disk sets smaller ones.
+///
+/// Memory while reading is bounded by `metadata_bytes` and some 30 bytes for each of `entries`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most entries in the archive, and most names in the tree (directories that are only implied

@@ -47,9 +47,9 @@ struct Inflate {
 
 impl Content {
     /// Content of `size` bytes, `packed` in the archive.
-    pub(super) fn new(method: Method, packed: u64, size: u64, crc: u32) -> Result<Self, Ambiguity> {
+    pub(super) fn new(method: Method, packed: u64, size: u64, crc: u32) -> Result<Self, Damage> {
         let packing = match method {
-            Method::Stored if packed != size => return Err(Ambiguity::LocalSize),
+            Method::Stored if packed != size => return Err(Damage::Size),
             Method::Stored => Packing::Stored,
             Method::Deflate => Packing::Deflate(Box::new(Inflate {
                 state: Decompress::new(false),

@@ -193,7 +193,8 @@ fn open<R: Read + Seek>(
     if length.is_none() {
         return Err(ambiguous(Ambiguity::Overlap));
     }
-    Content::new(method, record.packed, record.size, record.crc).map_err(ambiguous)
+    Content::new(method, record.packed, record.size, record.crc)
+        .map_err(|what| Error::Damaged { entry: name(), what })
 }
 
 fn explain(name: &[u8], fault: Fault) -> Error {

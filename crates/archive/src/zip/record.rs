@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn dos_times_are_taken_as_utc() {
         let dos = |y: u16, mo: u16, d: u16, h: u16, mi: u16, s: u16| {
-            from_dos((y - 1980) << 9 | mo << 5 | d, h << 11 | mi << 5 | s / 2)
+            from_dos((y - 1980) * 512 + mo * 32 + d, h * 2048 + mi * 32 + s / 2)
         };
         assert_eq!(dos(1980, 1, 1, 0, 0, 0), Some(315_532_800));
         assert_eq!(dos(2000, 2, 29, 12, 34, 56), Some(951_827_696));

@@ -1,0 +1,11 @@
+//! Archives as bytes, honest and hostile, through the public readers.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod build;
+mod damage;
+mod foreign;
+mod links;
+mod pack;
+mod rules;
+mod tar;
+mod zip;
