@@ -7,11 +7,13 @@
 mod blocking;
 mod body;
 mod door;
+mod extract;
 mod listener;
 mod service;
 
 pub use blocking::blocking;
 pub use body::{BodyReader, TooLarge, json_line, read_in_order};
 pub use door::CurrentRequest;
+pub use extract::{Calling, Path, Query};
 pub use listener::{Address, InvalidAddress, Listener, serve};
 pub use service::{Json, Service};
