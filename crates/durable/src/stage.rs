@@ -11,10 +11,10 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::fs::{self, Mode, OFlags};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::disk::{Disk, Making, staging_name};
@@ -48,6 +48,15 @@ enum AtEnd {
     Gone,
 }
 
+/// Whether a resumable file could be taken for oneself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alone {
+    Yes,
+    HeldByAnother,
+    /// The one who held it has published or discarded it meanwhile.
+    NameLost,
+}
+
 /// What to do if the name is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfExists {
@@ -78,7 +87,7 @@ pub struct StagedReader<'a> {
 impl Disk {
     /// A new, empty, unnamed file in `staging/`, mode 0600 until it is published.
     pub fn stage_file(&self) -> Result<StagedFile, DiskError> {
-        self.on(Verb::Stage, Path::new("staging"), || self.new_staged_file())
+        self.on(Verb::Stage, &self.staged_path(OsStr::new("")), || self.new_staged_file())
     }
 
     /// The file `staging/<name>`, opened where it was left, or a new one. `name` is one plain
@@ -88,11 +97,13 @@ impl Disk {
     /// What [`StagedFile::sync_data`] returned `Ok` for is there after a power cut. Later writes may
     /// be there, in part, or as zeros: check them before relying on them.
     pub fn resume_file(&self, name: &str) -> Result<StagedFile, DiskError> {
-        self.on(Verb::Stage, &Path::new("staging").join(name), || {
-            let name = staging_name(name)?;
-            let (file, len) = self.making(|making| self.open_resumable(name, making))?;
-            Ok(self.staged(name.to_owned(), file, len, AtEnd::Keep))
-        })
+        let path = self.staged_path(OsStr::new(name));
+        self.on(Verb::Stage, &path, || self.resume_staged(staging_name(name)?))
+    }
+
+    pub(crate) fn resume_staged(&self, name: &OsStr) -> io::Result<StagedFile> {
+        let (file, len) = self.making(|making| self.open_resumable(name, making))?;
+        Ok(self.staged(name.to_owned(), file, len, AtEnd::Keep))
     }
 
     pub(crate) fn stage_bytes(&self, bytes: &[u8]) -> io::Result<StagedFile> {
@@ -198,6 +209,23 @@ impl StagedFile {
         })
     }
 
+    /// Locks the file for as long as this value lives, unless another one does.
+    pub(crate) fn lock_alone(&self) -> io::Result<Alone> {
+        match retry_on_intr(|| fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(Alone::HeldByAnother),
+            Err(error) => return Err(error.into()),
+        }
+        let named = fs::statat(self.disk.staging(), &self.name, AtFlags::SYMLINK_NOFOLLOW);
+        let mine = fs::fstat(&self.file)?;
+        match if_there(named.map_err(io::Error::from))? {
+            Some(named) if (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino) => {
+                Ok(Alone::Yes)
+            }
+            _ => Ok(Alone::NameLost),
+        }
+    }
+
     pub(crate) fn publish_to(
         mut self,
         to: &Path,
@@ -254,8 +282,7 @@ impl StagedFile {
     }
 
     fn run<T>(&self, verb: Verb, work: impl FnOnce() -> io::Result<T>) -> Result<T, DiskError> {
-        let path: PathBuf = Path::new("staging").join(&self.name);
-        self.disk.on(verb, &path, work)
+        self.disk.on(verb, &self.disk.staged_path(&self.name), work)
     }
 }
 

@@ -10,10 +10,12 @@
 //! The verbs are in `write` and `trash`, the questions in `read`. A crash leaves nothing anywhere
 //! but in the two directories above.
 
+mod guest;
 mod read;
 mod trash;
 mod write;
 
+pub use guest::Guest;
 pub(crate) use write::staging_name;
 
 use std::ffi::{OsStr, OsString};
@@ -44,6 +46,8 @@ struct Inner {
     path: PathBuf,
     root: Root,
     staging: OwnedFd,
+    /// What `staging` is called, relative to the root.
+    staging_path: &'static Path,
     trash: OwnedFd,
     gate: Gate,
     /// The next number for a name in `staging/` or `trash/`.
@@ -147,6 +151,7 @@ impl Disk {
                 path,
                 root: Root::new(handle),
                 staging,
+                staging_path: Path::new(STAGING),
                 trash,
                 gate,
                 names: AtomicU64::new(0),
@@ -169,6 +174,11 @@ impl Disk {
 
     pub(crate) fn staging(&self) -> BorrowedFd<'_> {
         self.inner.staging.as_fd()
+    }
+
+    /// The path of a name in `staging/`, for errors.
+    pub(crate) fn staged_path(&self, name: &OsStr) -> PathBuf {
+        self.inner.staging_path.join(name)
     }
 
     pub(crate) fn open_parent<'a>(&self, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
