@@ -161,7 +161,7 @@ impl StagedDir {
                 let here = from.as_ref().map_or(tree.top.as_fd(), OwnedFd::as_fd);
                 from = Some(open_child(here, name)?);
             }
-            tree.link_into(from, from_name, path, replaces)
+            tree.link_into(from.as_ref(), from_name, path, replaces)
         })
     }
 
@@ -169,7 +169,7 @@ impl StagedDir {
     pub fn link_from(&mut self, from: &Path, path: &Path) -> Result<(), DiskError> {
         self.run(path, |tree| {
             let (from_dir, from_name) = tree.disk.open_parent(from)?;
-            tree.link_into(Some(from_dir), from_name, path, false)
+            tree.link_into(Some(&from_dir), from_name, path, false)
         })
     }
 
@@ -220,7 +220,7 @@ impl StagedDir {
 
     fn link_into(
         &mut self,
-        from: Option<OwnedFd>,
+        from: Option<&OwnedFd>,
         from_name: &OsStr,
         path: &Path,
         replaces: bool,
@@ -229,7 +229,7 @@ impl StagedDir {
         // The parent of `path` is the last open directory once this returns.
         self.make_room(path, replaces)?;
         let (dir, name) = (self.last_open(), path.file_name().ok_or(Refused::NotBeneath)?);
-        gate.link(from.as_ref().map_or(self.top.as_fd(), OwnedFd::as_fd), from_name, dir, name)
+        gate.link(from.map_or(self.top.as_fd(), OwnedFd::as_fd), from_name, dir, name)
     }
 
     /// The parent of an entry to be made, and its name there, which is free if it may be.

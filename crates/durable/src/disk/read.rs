@@ -113,6 +113,7 @@ pub(super) fn entries(dir: BorrowedFd<'_>) -> io::Result<Vec<DirEntry>> {
     Ok(entries)
 }
 
+#[allow(clippy::useless_conversion, reason = "`st_nlink` has 32 bits on some machines")]
 pub(super) fn stat(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Stat> {
     let raw = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(Stat {

@@ -2,15 +2,13 @@
 
 use std::collections::HashSet;
 use std::fmt::Write;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use durable::faults::{Log, PowerCut, Recorder, Script, State};
 use durable::{Disk, DiskError, Kind};
-use tempfile::TempDir;
 
 use crate::SEED;
+use crate::common::Scratch;
 
 pub(crate) type Step = Box<dyn Fn(&Disk) -> Result<(), DiskError>>;
 
@@ -151,7 +149,9 @@ pub(crate) fn violations(
     mut report: impl FnMut(String) -> bool,
 ) -> usize {
     let mut seen = HashSet::new();
-    for (prefix, state) in PowerCut::new(log, SEED, 24).states() {
+    // From the end: what a verb promised and lost shows once it has returned.
+    let states: Vec<_> = PowerCut::new(log, SEED, 24).states().collect();
+    for (prefix, state) in states.into_iter().rev() {
         let done = ends.iter().filter(|&&end| end <= prefix).count();
         let between = done < ends.len();
         if !seen.insert((state.clone(), done)) {
@@ -170,8 +170,9 @@ pub(crate) fn violations(
 /// What recovery makes of a state.
 pub(crate) fn observe_state(workload: &Workload, state: &State) -> String {
     let scratch = Scratch::new();
-    state.materialise(scratch.path()).expect("materialise");
+    // It is only there to keep the syncs away from the real disk, so that it may start from nothing.
     let recorder = Recorder::new(scratch.path()).expect("snapshot");
+    state.materialise(scratch.path()).expect("materialise");
     let disk = Disk::open_recorded(&scratch.path().join("root"), &recorder).expect("open");
     (workload.recover)(&disk).expect("recovery");
     (workload.observe)(&disk)
@@ -223,31 +224,4 @@ fn create_fast(root: &Path) -> Disk {
     let recorder = Recorder::new(root.parent().expect("a parent")).expect("snapshot");
     recorder.play(Script::Nothing);
     Disk::create_recorded(root, &recorder).expect("create")
-}
-
-/// A temporary directory that goes away even if it has closed directories in it.
-pub(crate) struct Scratch(TempDir);
-
-impl Scratch {
-    pub(crate) fn new() -> Scratch {
-        Scratch(tempfile::tempdir().expect("a temporary directory"))
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let mut waiting = vec![self.0.path().to_path_buf()];
-        while let Some(dir) = waiting.pop() {
-            let _ = fs::set_permissions(&dir, Permissions::from_mode(0o700));
-            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    waiting.push(entry.path());
-                }
-            }
-        }
-    }
 }

@@ -4,14 +4,17 @@
 //! recovery must find what was observed after the steps that returned `Ok`, or after the one step more
 //! that was under way, and nothing else.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod harness;
 mod workloads;
 
 use std::collections::HashSet;
 
+use common::Scratch;
 use durable::Disk;
 use durable::faults::{PowerCut, Script};
-use harness::{Run, Scratch, Workload};
+use harness::{Run, Workload};
 use rustix::io::Errno;
 
 #[test]
@@ -74,10 +77,10 @@ fn every_single_sync_is_needed() {
 fn a_failing_disk_is_a_clean_error_and_leaves_the_old_state_or_the_new_one() {
     for workload in workloads::all() {
         let expected = workload.expected();
-        for errno in [Errno::NOSPC, Errno::IO] {
-            for from_there_on in [false, true] {
-                fail_at_every_operation(&workload, &expected, errno, from_there_on);
-            }
+        for (errno, from_there_on) in
+            [(Errno::NOSPC, false), (Errno::NOSPC, true), (Errno::IO, false)]
+        {
+            fail_at_every_operation(&workload, &expected, errno, from_there_on);
         }
     }
 }
