@@ -309,6 +309,7 @@ const COPY: usize = 64 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Encoding, Entries, EntryKind, Limits, TarReader};
 
     fn path(text: &str) -> EntryPath {
         EntryPath::parse(text.as_bytes()).unwrap()
@@ -336,6 +337,18 @@ mod tests {
             records.add("k", &vec![b'v'; length]);
             let written = records.0.len();
             assert!(records.0.starts_with(format!("{written} k=").as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_size_beyond_octal_is_read_back() {
+        for size in [LARGEST_OCTAL, LARGEST_OCTAL + 1, 1 << 39] {
+            let mut writer = TarWriter::new(Vec::new());
+            writer.header(Kind::File, b"f", b"", size).unwrap();
+            let mut reader =
+                TarReader::new(&writer.output[..], Encoding::Identity, Limits::default()).unwrap();
+            let entry = reader.next_entry().unwrap().unwrap();
+            assert_eq!(entry.kind, EntryKind::File { size, executable: false });
         }
     }
 

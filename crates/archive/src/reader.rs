@@ -76,3 +76,20 @@ pub fn measure(entries: &mut dyn Entries) -> Result<Summary, Error> {
     }
     entries.summary().ok_or(Error::Ended)
 }
+
+/// How far a reader is. There is no way back from a failure.
+#[derive(Clone, Copy)]
+pub(crate) enum State {
+    Reading,
+    Complete(Summary),
+    Failed,
+}
+
+impl State {
+    pub(crate) fn summary(self) -> Option<Summary> {
+        match self {
+            State::Complete(summary) => Some(summary),
+            State::Reading | State::Failed => None,
+        }
+    }
+}

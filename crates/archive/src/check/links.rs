@@ -27,10 +27,9 @@ struct Place {
 #[derive(Clone, Copy)]
 enum Answer {
     Unknown,
-    /// On the stack.
+    /// It is being followed, or it turned out that following it never ends.
     Walking,
     Ends(Place),
-    Circles,
 }
 
 /// A link that is being followed.
@@ -85,12 +84,8 @@ fn follow(tree: &Tree, link: u32, answers: &mut [Answer]) -> Option<NodeId> {
                         answers[next as usize] = Answer::Walking;
                         stack.push(Walk::start(tree, next));
                     }
-                    // Everything on the stack waits for this one, so none of it ever arrives.
-                    Answer::Walking | Answer::Circles => {
-                        for walk in stack.drain(..) {
-                            answers[walk.link as usize] = Answer::Circles;
-                        }
-                    }
+                    // A circle. Everything on the stack waits for it, so none of it arrives.
+                    Answer::Walking => return None,
                 },
             },
         }

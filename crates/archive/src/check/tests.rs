@@ -52,6 +52,14 @@ fn what_looks_like_leaving_but_does_not_is_accepted() {
 }
 
 #[test]
+fn a_link_that_leaves_whatever_follows_is_refused_at_once() {
+    let mut checker = Checker::new(Limits::default(), Repeats::LastWins);
+    assert!(checker.check(&link("a/in", "./..//")).is_ok());
+    let error = checker.check(&link("a/out", "./..//../x")).unwrap_err();
+    assert!(matches!(error, Error::Unsafe { rule: Rule::TargetLeaves, .. }), "{error}");
+}
+
+#[test]
 fn circles_are_accepted_and_end() {
     assert_eq!(rule(&[link("a", "b/../../.."), link("b", "a")]), None);
     assert_eq!(rule(&[link("a", "a")]), None);

@@ -2,6 +2,8 @@
 //!
 //! Formats: POSIX.1-2017 `pax`, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
 
+use std::ops::Range;
+
 use crate::Flaw;
 
 /// Bytes of a block; headers are one, content is padded to whole ones.
@@ -96,7 +98,6 @@ fn octal(field: &[u8]) -> Option<i64> {
     })
 }
 
-use std::ops::Range;
 const NAME: Range<usize> = 0..100;
 const MODE: Range<usize> = 100..108;
 const SIZE: Range<usize> = 124..136;

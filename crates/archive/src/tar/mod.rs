@@ -17,6 +17,7 @@ use std::io::{self, Read};
 use crate::check::{Checker, RawEntry, RawKind, Repeats};
 use crate::decode::Stream;
 use crate::error::printable;
+use crate::reader::State;
 use crate::tar::extended::{Extended, Preamble};
 use crate::tar::header::{BLOCK, Block, Header};
 use crate::{
@@ -34,13 +35,6 @@ pub struct TarReader<R> {
     /// Bytes that fill the last block of that content.
     padding: u64,
     state: State,
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    Reading,
-    Complete(Summary),
-    Failed,
 }
 
 impl<R: Read> TarReader<R> {
@@ -223,10 +217,7 @@ impl<R: Read> Entries for TarReader<R> {
     }
 
     fn summary(&self) -> Option<Summary> {
-        match self.state {
-            State::Complete(summary) => Some(summary),
-            State::Reading | State::Failed => None,
-        }
+        self.state.summary()
     }
 }
 

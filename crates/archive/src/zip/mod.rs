@@ -20,6 +20,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::check::{Checker, RawEntry, RawKind, Repeats};
 use crate::error::printable;
+use crate::reader::State;
 use crate::zip::content::{Content, Fault, Method};
 use crate::zip::directory::Directory;
 use crate::zip::record::{Kind, Local, Record};
@@ -36,13 +37,6 @@ pub struct ZipReader<R> {
     /// Of the current entry, for messages.
     name: Vec<u8>,
     state: State,
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    Reading,
-    Complete(Summary),
-    Failed,
 }
 
 impl<R: Read + Seek> ZipReader<R> {
@@ -143,10 +137,7 @@ impl<R: Read + Seek> Entries for ZipReader<R> {
     }
 
     fn summary(&self) -> Option<Summary> {
-        match self.state {
-            State::Complete(summary) => Some(summary),
-            State::Reading | State::Failed => None,
-        }
+        self.state.summary()
     }
 }
 

@@ -138,6 +138,7 @@ pub(crate) struct Packed {
     pub(crate) size: u32,
     pub(crate) local_size: Option<u32>,
     pub(crate) packed_size: Option<u32>,
+    pub(crate) local_packed_size: Option<u32>,
     pub(crate) attributes: u32,
     pub(crate) extra: Vec<u8>,
     pub(crate) local_extra: Vec<u8>,
@@ -164,6 +165,7 @@ impl Packed {
             size: content.len() as u32,
             local_size: None,
             packed_size: None,
+            local_packed_size: None,
             attributes: 0o100644 << 16,
             extra: Vec::new(),
             local_extra: Vec::new(),
@@ -208,7 +210,7 @@ pub(crate) fn zip_behind(before: &[u8], entries: &[Packed], comment: &[u8]) -> V
         }
         for number in [
             entry.local_crc.unwrap_or(entry.crc),
-            packed_size,
+            entry.local_packed_size.unwrap_or(packed_size),
             entry.local_size.unwrap_or(entry.size),
         ] {
             local.extend(number.to_le_bytes());

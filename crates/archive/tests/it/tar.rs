@@ -266,6 +266,33 @@ fn after_an_error_nothing_more_is_told() {
 }
 
 #[test]
+fn content_that_is_cut_off_does_not_just_end() {
+    let tar = Tar::new().file("f", vec![1; 1000]).0;
+    let mut reader =
+        TarReader::new(&tar[..512 + 999], Encoding::Identity, Limits::default()).unwrap();
+    reader.next_entry().unwrap();
+    assert_eq!(reader.read_content(&mut [0; 2000]).unwrap(), 999);
+    assert!(matches!(reader.read_content(&mut [0; 2000]), Err(Error::Truncated)));
+}
+
+#[test]
+fn a_checksum_may_be_a_sum_of_signed_bytes() {
+    let header = Header::new(b'0', "größe");
+    let mut block = header.block();
+    let unsigned: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    let blanks = unsigned - block[148..156].iter().map(|byte| u32::from(*byte)).sum::<u32>() + 256;
+    let high = header.name.iter().filter(|byte| **byte >= 0x80).count() as u32;
+    let mut with_sum = |sum: u32| {
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        read_tar(&[&block[..], &[0; 1024]].concat())
+    };
+    assert!(with_sum(blanks).is_ok());
+    assert!(with_sum(blanks - 256 * high).is_ok());
+    let error = with_sum(blanks + 1).unwrap_err();
+    assert!(matches!(error, Error::Malformed { at: 0, what: Flaw::HeaderChecksum }), "{error}");
+}
+
+#[test]
 fn content_that_was_not_read_is_passed_over() {
     let tar = Tar::new().file("a", vec![1; 5000]).file("b", "x").end();
     let mut reader = TarReader::new(&tar[..], Encoding::Identity, Limits::default()).unwrap();

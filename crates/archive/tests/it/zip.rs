@@ -66,6 +66,7 @@ fn a_local_header_that_tells_another_story_is_refused() {
     assert_eq!(with(|e| e.local_size = Some(1)), Some(Ambiguity::LocalSize));
     assert_eq!(with(|e| e.local_size = Some(0)), Some(Ambiguity::LocalSize));
     assert_eq!(with(|e| e.local_crc = Some(0)), Some(Ambiguity::LocalSize));
+    assert_eq!(with(|e| e.local_packed_size = Some(1)), Some(Ambiguity::LocalSize));
     assert_eq!(with(|e| e.packed.push(0)), Some(Ambiguity::HiddenBytes));
     assert_eq!(with(|e| e.packed_size = Some(1000)), Some(Ambiguity::Overlap));
 }
@@ -215,11 +216,11 @@ fn a_zip64_says_what_the_plain_record_leaves_to_it() {
     let (body, old_end) = plain.split_at(plain.len() - 22);
     let size = u64::from(u32::from_le_bytes(old_end[12..16].try_into().unwrap()));
     let offset = u64::from(u32::from_le_bytes(old_end[16..20].try_into().unwrap()));
-    let build = |before: &[u8], count: u64, plain_end: &[u8]| {
+    let build = |before: &[u8], counts: [u64; 2], plain_end: &[u8]| {
         let mut bytes = [before, body, b"PK\x06\x06"].concat();
         bytes.extend(44u64.to_le_bytes());
         bytes.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        for number in [count, count, size, offset] {
+        for number in [counts[0], counts[1], size, offset] {
             bytes.extend(number.to_le_bytes());
         }
         bytes.extend(b"PK\x06\x07\0\0\0\0");
@@ -229,11 +230,12 @@ fn a_zip64_says_what_the_plain_record_leaves_to_it() {
         bytes
     };
     let saturated = end(u16::MAX, SATURATED, SATURATED, b"");
-    assert_eq!(read_zip(&build(b"", 1, &saturated)).unwrap()[0].1, b"hello");
-    assert_eq!(read_zip(&build(b"prefix", 1, &saturated)).unwrap()[0].1, b"hello");
-    assert_eq!(flaw(&build(b"", 2, &saturated)), Some(Flaw::DirectoryPlace));
+    assert_eq!(read_zip(&build(b"", [1, 1], &saturated)).unwrap()[0].1, b"hello");
+    assert_eq!(read_zip(&build(b"prefix", [1, 1], &saturated)).unwrap()[0].1, b"hello");
+    assert_eq!(flaw(&build(b"", [2, 2], &saturated)), Some(Flaw::DirectoryPlace));
+    assert_eq!(flaw(&build(b"", [2, 1], &saturated)), Some(Flaw::DirectoryPlace));
     let lying = end(2, SATURATED, SATURATED, b"");
-    assert_eq!(flaw(&build(b"", 1, &lying)), Some(Flaw::DirectoryPlace));
+    assert_eq!(flaw(&build(b"", [1, 1], &lying)), Some(Flaw::DirectoryPlace));
 }
 
 #[test]
