@@ -119,15 +119,23 @@ impl Disk {
     }
 
     fn open_resumable(&self, name: &OsStr, making: &mut Making) -> io::Result<(File, u64)> {
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let there = retry_on_intr(|| fs::openat(self.staging(), name, flags, Mode::empty()));
-        if let Some(there) = if_there(there.map_err(io::Error::from))? {
+        let open = |access| {
+            let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | access;
+            retry_on_intr(|| fs::openat(self.staging(), name, flags, Mode::empty()))
+                .map_err(io::Error::from)
+        };
+        if let Some(there) = if_there(open(OFlags::RDONLY))? {
             let facts = fs::fstat(&there)?;
             if !fs::FileType::from_raw_mode(facts.st_mode).is_file() {
                 return Err(Refused::NotAFile.into());
             }
             if facts.st_nlink == 1 {
-                return Ok((File::from(there), u64::try_from(facts.st_size).unwrap_or(0)));
+                if facts.st_mode & 0o777 != 0o600 {
+                    // A publication was cut short between the mode and the name.
+                    self.gate().chmod(there.as_fd(), 0o600)?;
+                }
+                let file = File::from(open(OFlags::RDWR)?);
+                return Ok((file, u64::try_from(facts.st_size).unwrap_or(0)));
             }
             // It was published under another name, in a moment that a crash cut short.
             self.gate().unlink(self.staging(), name)?;

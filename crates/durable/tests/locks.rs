@@ -1,4 +1,9 @@
 //! Locks between handles and between processes.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests plant what the verbs then meet, and a panic is how they fail"
+)]
 
 mod common;
 
@@ -46,7 +51,6 @@ fn holder() {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "another process is what is tested")]
 fn hold_in_another_process(disk: &Disk) -> Child {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "holder", "--nocapture"])

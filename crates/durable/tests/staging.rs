@@ -1,4 +1,9 @@
 //! Files and trees that are built aside.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests plant what the verbs then meet, and a panic is how they fail"
+)]
 
 mod common;
 

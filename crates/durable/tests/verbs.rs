@@ -1,4 +1,9 @@
 //! The verbs of a disk, on real files.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests plant what the verbs then meet, and a panic is how they fail"
+)]
 
 mod common;
 

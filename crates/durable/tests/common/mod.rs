@@ -21,6 +21,7 @@ impl Scratch {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "cleaning up after a test promises nothing")]
 impl Drop for Scratch {
     fn drop(&mut self) {
         let mut waiting = vec![self.0.path().to_path_buf()];
