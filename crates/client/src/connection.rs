@@ -1,6 +1,7 @@
 //! One server or node, and the three forms that its answers have: a JSON value, a listing of lines, an
 //! object's bytes. Owns time limits and size limits; knows no route but the status.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -117,6 +118,29 @@ impl Connection {
     /// Waits for an answer whose body does not matter.
     pub(crate) async fn done(&self, request: RequestBuilder) -> Result<(), ClientError> {
         let response = self.send(request, PATIENCE).await?;
+        self.whole_body(response).await.map(drop)
+    }
+
+    /// As [`Connection::done`], for a request with a large body: it is given up only when `moved`, which
+    /// counts the bytes that the network takes, stands still for as long as any answer may take.
+    pub(crate) async fn done_while(
+        &self,
+        request: RequestBuilder,
+        moved: &AtomicU64,
+    ) -> Result<(), ClientError> {
+        let mut sending = std::pin::pin!(request.send());
+        let response = loop {
+            let before = moved.load(Ordering::Relaxed);
+            match tokio::time::timeout(PATIENCE, &mut sending).await {
+                Ok(response) => break response,
+                Err(_) if moved.load(Ordering::Relaxed) == before => {
+                    return Err(self.stalled(PATIENCE));
+                }
+                Err(_) => {}
+            }
+        };
+        let response = response.map_err(|error| ClientError::transport(&self.endpoint, error))?;
+        let response = self.judge(response).await?;
         self.whole_body(response).await.map(drop)
     }
 
