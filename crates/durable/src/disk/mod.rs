@@ -10,6 +10,7 @@
 //! The verbs are in `write` and `trash`, the questions in `read`. A crash leaves nothing anywhere
 //! but in the two directories above.
 
+mod append;
 mod guest;
 mod read;
 mod trash;
