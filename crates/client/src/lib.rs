@@ -3,6 +3,7 @@
 //! - [`Connection`]: one server or node; its calls are grouped in [`Objects`], [`Applications`] and
 //!   [`Node`]. Answers are parsed once, here; what is not an answer of fettle is an error, never a panic.
 //! - [`transfer`]: uploads and downloads that go on where they stopped.
+//! - [`publish`]: from a manifest to a published version.
 //!
 //! It never prints (transfers report through [`Progress`]), holds no policy, and takes no decision of
 //! the product: it asks, and passes on what was answered. What it keeps on disk is partial downloads and
@@ -22,6 +23,7 @@ mod lines;
 mod node;
 mod objects;
 mod progress;
+pub mod publish;
 pub mod transfer;
 
 pub use applications::Applications;

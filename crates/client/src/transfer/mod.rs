@@ -20,3 +20,7 @@ pub use error::TransferError;
 pub use info::{InvalidInfoFile, media_of, parse_info};
 pub use source::Source;
 pub use upload::{Upload, Uploaded, upload};
+
+pub(crate) use info::stated_media;
+pub(crate) use source::{Prepared, prepare};
+pub(crate) use upload::send;
