@@ -1,1 +1,43 @@
-fn main() {}
+//! `fettle`: the repository, the node manager and the command line, in one binary.
+//!
+//! It parses the arguments, runs one command, and turns its end into an exit code. Nothing is decided
+//! here; `--version` and `--help` are answered before anything else is set up.
+
+mod args;
+mod command;
+mod config;
+mod error;
+mod names;
+mod output;
+mod places;
+mod progress;
+mod reach;
+mod sample;
+mod table;
+mod usage;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::Arguments;
+use crate::error::{Exit, Failure};
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage::answer(&error).into(),
+    };
+    let output = Output::new(arguments.global.json);
+    let ended = command::run(arguments, output);
+    let exit = ended.unwrap_or_else(|failure: Failure| {
+        let exit = failure.exit();
+        if exit != Exit::Done {
+            output.failure(&failure.body());
+        }
+        exit
+    });
+    exit.into()
+}

@@ -1,0 +1,422 @@
+//! The arguments of the command line: which words there are, and what each means to a reader of
+//! `--help`. Owns nothing else: names stay text here and are parsed by the command that takes them, so
+//! that an illegal one is a `bad-name` and not a wrong usage.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use model::Span;
+
+/// Ships programs and packages to machines and keeps them running there.
+#[derive(Debug, Parser)]
+#[command(name = "fettle", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Print one JSON value (a listing: one object per line), and errors as one JSON line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The repositories: a URL, or an alias from the configuration file [default:
+    /// http://127.0.0.1:7420]
+    #[arg(long, global = true, value_name = "URL", env = "FETTLE_SERVER")]
+    pub(crate) server: Option<String>,
+    /// The node: a URL, or an alias from the configuration file [default: the socket of this
+    /// account's node on this machine]
+    #[arg(long, global = true, value_name = "URL", env = "FETTLE_NODE")]
+    pub(crate) node: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run both repositories, until SIGTERM
+    Server(ServerArgs),
+    /// Run the node manager, until SIGTERM
+    Node(NodeArgs),
+    /// Show what fettle does, on this machine, in a temporary directory
+    Demo(DemoArgs),
+    /// Upload, download and look at objects
+    #[command(subcommand)]
+    Object(ObjectCommand),
+    /// Publish applications and look at them
+    #[command(subcommand, visible_alias = "application")]
+    App(AppCommand),
+    /// Install an application on the node
+    Install(InstallArgs),
+    /// Remove an installation that has no instances
+    Uninstall(UninstallArgs),
+    /// Make instances of installations
+    #[command(subcommand)]
+    Instance(InstanceCommand),
+    /// Start instances, and watch that they stay up for a moment
+    Start(NamesArgs),
+    /// Stop instances: SIGTERM, then SIGKILL, to everything that they started
+    Stop(StopArgs),
+    /// Stop instances and start them again
+    Restart(NamesArgs),
+    /// Move installations to a newer version, or instances to their installation's
+    Update(UpdateArgs),
+    /// Move installations or instances back to the version before
+    Revert(NamesArgs),
+    /// Remove instances that are stopped
+    Delete(DeleteArgs),
+    /// List instances
+    Ps(PsArgs),
+    /// Show one installation or instance; without a name, the node
+    Status(StatusArgs),
+    /// Print what instances printed
+    Logs(LogsArgs),
+    /// Look at what the node was asked to do
+    #[command(subcommand)]
+    Operation(OperationCommand),
+    /// The program of the demo's sample application
+    #[command(name = "__sample", hide = true)]
+    Sample(SampleArgs),
+}
+
+/// Arguments of `fettle server`.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// Where objects and catalog lie [default: /var/lib/fettle/server for root, fettle/server in the
+    /// XDG data directory else]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where to listen: an address of this machine's loopback, or unix:/path/to/socket; port 0 takes
+    /// any that is free
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7420")]
+    pub(crate) listen: String,
+    /// The catalog: sqlite:///path/to/file [default: catalog.sqlite in the data directory]
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
+    /// The objects' bytes: file:///path/to/directory [default: in the data directory]
+    #[arg(long, value_name = "URL")]
+    pub(crate) blobs: Option<String>,
+}
+
+/// Arguments of `fettle node`; the repositories that it installs from are the global `--server`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// Where everything of this node lies [default: /var/lib/fettle/node for root, fettle/node in the
+    /// XDG data directory else]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Where to listen: unix:/path/to/socket, or an address of this machine's loopback [default:
+    /// node.sock in the root]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// Let every account of this machine change this node over TCP
+    #[arg(long)]
+    pub(crate) allow_loopback: bool,
+}
+
+/// Arguments of `fettle demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Leave everything in this directory (empty or absent now) and say how to look at it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+/// What can be done with objects.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ObjectCommand {
+    /// Store a file, a directory (packed as a tar) or standard input under a name; goes on where an
+    /// interrupted upload stopped
+    Upload {
+        /// The name that the object gets
+        name: String,
+        /// A file, a directory, or `-` for standard input
+        path: PathBuf,
+        /// Media type [default: from PATH.__info if it is there, else from the file name]
+        #[arg(long = "type", value_name = "TYPE")]
+        media_type: Option<String>,
+        /// Encoding on top of it: gzip, bzip2, zstd, xz or none [default: from
+        /// PATH.__info or the file name too]
+        #[arg(long)]
+        encoding: Option<String>,
+    },
+    /// Fetch an object, verify it, and put it under PATH, with its media info in PATH.__info
+    Download {
+        /// The object
+        name: String,
+        /// Where the file goes; what is there is replaced at once
+        path: PathBuf,
+    },
+    /// Show everything about an object but its bytes
+    Stat {
+        /// The object
+        name: String,
+    },
+    /// List objects
+    List {
+        /// Which: `*` and `?` stay within a segment of the name, `**` crosses [default: all]
+        glob: Option<String>,
+    },
+    /// Remove an object that nothing needs
+    Delete {
+        /// The object
+        name: String,
+    },
+}
+
+/// What can be done with applications.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AppCommand {
+    /// Publish the version that a manifest describes; uploads what the repository lacks
+    Publish {
+        /// The manifest
+        #[arg(value_name = "MANIFEST.toml")]
+        manifest: PathBuf,
+    },
+    /// Show the envelope of the newest version that REF wants
+    Show {
+        /// NAME, NAME@1.4.2 or NAME@^1.4
+        #[arg(value_name = "REF")]
+        reference: String,
+        /// The envelope for this profile; needed where there are several
+        #[arg(long)]
+        profile: Option<String>,
+    },
+    /// List applications and their versions
+    List {
+        /// Which: `*` and `?` stay within a segment of the name, `**` crosses [default: all]
+        glob: Option<String>,
+    },
+    /// Show the envelope that a machine with these profiles would get
+    Match {
+        /// NAME, NAME@1.4.2 or NAME@^1.4
+        #[arg(value_name = "REF")]
+        reference: String,
+        /// The profiles of the machine, the best first
+        #[arg(required = true, value_name = "PROFILE")]
+        profiles: Vec<String>,
+    },
+    /// Remove a version; its number never comes back with other content
+    Remove {
+        /// The version
+        #[arg(value_name = "NAME@VERSION")]
+        version: String,
+    },
+}
+
+/// What can be done with instances beyond the commands of their own.
+#[derive(Debug, Subcommand)]
+pub(crate) enum InstanceCommand {
+    /// Make an instance of an installation
+    Create {
+        /// The installation, TITLE/N
+        installation: String,
+        /// Start it too
+        #[arg(long)]
+        start: bool,
+        /// How to wait.
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+}
+
+/// What can be done with operations.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperationCommand {
+    /// List operations, the newest first
+    List,
+    /// Show an operation as it is now
+    Show {
+        /// Its id
+        #[arg(value_name = "ID")]
+        operation: String,
+    },
+    /// Wait for the end of an operation and show it
+    Wait {
+        /// Its id
+        #[arg(value_name = "ID")]
+        operation: String,
+    },
+}
+
+/// How to wait for the end of a change.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Waiting {
+    /// Print the operation's id at once and do not wait for its end
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+/// Arguments of `fettle install`.
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    /// NAME, NAME@1.4.2 or NAME@^1.4
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// Set a variable of the program's environment; lasts over updates
+    #[arg(long, value_name = "K=V")]
+    pub(crate) env: Vec<String>,
+    /// Add an argument after those of the envelope; lasts over updates
+    #[arg(long, value_name = "A", allow_hyphen_values = true)]
+    pub(crate) arg: Vec<String>,
+    /// Add or override a package, by the name of an object; pinned by digest, lasts over updates
+    #[arg(long, value_name = "NAME=OBJECT")]
+    pub(crate) package: Vec<String>,
+    /// Make an instance and start it
+    #[arg(long)]
+    pub(crate) start: bool,
+    /// How to wait.
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+/// Arguments of `fettle uninstall`.
+#[derive(Debug, Args)]
+pub(crate) struct UninstallArgs {
+    /// The installation, TITLE/N
+    pub(crate) installation: String,
+    /// How to wait.
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+/// Arguments of the commands that take nothing but names.
+#[derive(Debug, Args)]
+pub(crate) struct NamesArgs {
+    /// Names or globs: TITLE/N/M, for `revert` also TITLE/N
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// How to wait.
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+/// Arguments of `fettle stop`.
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// Names or globs of instances: TITLE/N/M
+    #[arg(required = true, value_name = "INSTANCE")]
+    pub(crate) names: Vec<String>,
+    /// How long after SIGTERM the SIGKILL comes [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<Span>,
+    /// How to wait.
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+/// Arguments of `fettle update`.
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// Names or globs of installations (TITLE/N) or instances (TITLE/N/M)
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Another reference than the one that the installation was made with
+    #[arg(long, value_name = "REF")]
+    pub(crate) to: Option<String>,
+    /// How to wait.
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+/// Arguments of `fettle delete`.
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// Names or globs of instances: TITLE/N/M
+    #[arg(required = true, value_name = "INSTANCE")]
+    pub(crate) names: Vec<String>,
+    /// Stop them first
+    #[arg(long)]
+    pub(crate) stop: bool,
+    /// How to wait.
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+/// Arguments of `fettle ps`.
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Which: `*` and `?` stay within a segment of the name, `**` crosses [default: all]
+    pub(crate) glob: Option<String>,
+}
+
+/// Arguments of `fettle status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// An installation (TITLE/N) or instance (TITLE/N/M)
+    pub(crate) name: Option<String>,
+}
+
+/// Arguments of `fettle logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Names or globs of instances: TITLE/N/M
+    #[arg(required = true, value_name = "INSTANCE")]
+    pub(crate) names: Vec<String>,
+    /// Go on with what comes, until Ctrl-C (which is the normal end: exit code 0)
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Standard error instead of standard output
+    #[arg(long)]
+    pub(crate) stderr: bool,
+}
+
+/// Arguments of the sample program.
+#[derive(Debug, Args)]
+pub(crate) struct SampleArgs {
+    /// Time between two lines
+    #[arg(long, default_value = "1s")]
+    pub(crate) interval: Span,
+    /// Exit with this code instead of running on
+    #[arg(long, value_name = "CODE")]
+    pub(crate) exit: Option<u8>,
+    /// How long after the start `--exit` happens
+    #[arg(long, default_value = "0s", requires = "exit")]
+    pub(crate) after: Span,
+    /// Let SIGTERM pass by
+    #[arg(long)]
+    pub(crate) ignore_term: bool,
+    /// Start a child that does nothing, and print its pid
+    #[arg(long)]
+    pub(crate) spawn_child: bool,
+    /// Print the environment, a line for each variable
+    #[arg(long)]
+    pub(crate) print_env: bool,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 done for some of \
+several, 130 detached by Ctrl-C. Standard output is data, standard error is talk.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_arguments_contradicts_nothing() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_every_argument_says_what_it_is() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} says nothing");
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{path}: {} says nothing",
+                    argument.get_id()
+                );
+            }
+            command.get_subcommands().for_each(|command| check(command, &path));
+        }
+        check(&Arguments::command(), "");
+    }
+}

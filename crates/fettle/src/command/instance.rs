@@ -1,0 +1,104 @@
+//! Commands on instances, and on names that may be either an instance or its installation.
+
+use client::{Change, Connection};
+use futures_util::TryStreamExt as _;
+use model::InstallationId;
+use model::lifecycle::InstanceState;
+use wire::v1::{
+    CreateRequest, DeleteRequest, InstanceBody, NameRequest, StopRequest, UpdateRequest,
+};
+
+use super::several::{change_all, change_one};
+use super::show;
+use crate::args::{
+    DeleteArgs, InstanceCommand, NamesArgs, PsArgs, StatusArgs, StopArgs, UpdateArgs,
+};
+use crate::error::{Exit, Failure};
+use crate::names::{self, Takes, Target};
+use crate::reach::Context;
+
+/// `fettle instance …`
+pub(crate) async fn instance(
+    context: &Context,
+    command: &InstanceCommand,
+) -> Result<Exit, Failure> {
+    match command {
+        InstanceCommand::Create { installation, start, waiting } => {
+            let installation: InstallationId = names::parse(installation)?;
+            let change = Change::Create(CreateRequest { installation, start: *start });
+            change_one(context, &context.node()?, &change, *waiting).await
+        }
+    }
+}
+
+/// `fettle start`
+pub(crate) async fn start(context: &Context, args: &NamesArgs) -> Result<Exit, Failure> {
+    let change = |target: &Target| Change::Start(NameRequest { name: target.to_string() });
+    change_all(context, &args.names, Takes::Instances, args.waiting, change).await
+}
+
+/// `fettle stop`
+pub(crate) async fn stop(context: &Context, args: &StopArgs) -> Result<Exit, Failure> {
+    let timeout = args.timeout.map(model::Span::as_secs_f64);
+    let change = |target: &Target| Change::Stop(StopRequest { name: target.to_string(), timeout });
+    change_all(context, &args.names, Takes::Instances, args.waiting, change).await
+}
+
+/// `fettle restart`
+pub(crate) async fn restart(context: &Context, args: &NamesArgs) -> Result<Exit, Failure> {
+    let change =
+        |target: &Target| Change::Restart(StopRequest { name: target.to_string(), timeout: None });
+    change_all(context, &args.names, Takes::Instances, args.waiting, change).await
+}
+
+/// `fettle update`
+pub(crate) async fn update(context: &Context, args: &UpdateArgs) -> Result<Exit, Failure> {
+    let to = args.to.as_deref().map(names::parse).transpose()?;
+    let change = |target: &Target| {
+        Change::Update(UpdateRequest { name: target.to_string(), to: to.clone() })
+    };
+    change_all(context, &args.names, Takes::Both, args.waiting, change).await
+}
+
+/// `fettle revert`
+pub(crate) async fn revert(context: &Context, args: &NamesArgs) -> Result<Exit, Failure> {
+    let change = |target: &Target| Change::Revert(NameRequest { name: target.to_string() });
+    change_all(context, &args.names, Takes::Both, args.waiting, change).await
+}
+
+/// `fettle delete`
+pub(crate) async fn delete(context: &Context, args: &DeleteArgs) -> Result<Exit, Failure> {
+    let change = |target: &Target| {
+        Change::Delete(DeleteRequest { name: target.to_string(), stop: args.stop })
+    };
+    change_all(context, &args.names, Takes::Instances, args.waiting, change).await
+}
+
+/// `fettle ps`
+pub(crate) async fn ps(context: &Context, args: &PsArgs) -> Result<Exit, Failure> {
+    let glob = names::parse_glob(args.glob.as_deref())?;
+    let node = context.node()?;
+    let lines = node.node().instances(glob.as_ref()).await?;
+    let mut instances: Vec<InstanceBody> = lines.try_collect().await?;
+    instances.retain(|instance| instance.state != InstanceState::Deleted);
+    if instances.is_empty() {
+        context.output.say("there are no such instances");
+    }
+    context.output.listing(&instances, show::instances)?;
+    Ok(Exit::Done)
+}
+
+/// `fettle status`
+pub(crate) async fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failure> {
+    let target = args.name.as_deref().map(names::parse_target).transpose()?;
+    let connection: Connection = context.node()?;
+    let (node, output) = (connection.node(), context.output);
+    match target {
+        None => output.value(&connection.status().await?, show::status)?,
+        Some(Target::Installation(id)) => {
+            output.value(&node.installation(&id).await?, show::installation)?;
+        }
+        Some(Target::Instance(id)) => output.value(&node.instance(&id).await?, show::instance)?,
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,54 @@
+//! `fettle node`: the node manager of this machine, for the account that runs it.
+
+use std::path::PathBuf;
+
+use node_manager::{Config, Node, OpenError, machine_profiles};
+
+use super::daemon::{self, Ending, ListenError};
+use crate::args::NodeArgs;
+use crate::error::{Exit, Failure};
+use crate::places::{NoPlace, Surroundings, node_socket};
+use crate::reach::{Context, ReachError};
+
+/// Why the node does not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NodeError {
+    /// There is no directory to fall back on.
+    #[error(transparent)]
+    Place(#[from] NoPlace),
+    /// Nobody knows which repositories are meant.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    /// Its tree cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It cannot listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+/// `fettle node`
+pub(crate) async fn node(context: &Context, args: &NodeArgs) -> Result<Exit, Failure> {
+    Ok(run(context, args).await.map(|()| Exit::Done)?)
+}
+
+async fn run(context: &Context, args: &NodeArgs) -> Result<(), NodeError> {
+    let ending = Ending::new()?;
+    let root = match &args.root {
+        Some(root) => root.clone(),
+        None => Surroundings::of_this_process().node_root()?,
+    };
+    let root: PathBuf = std::path::absolute(&root).unwrap_or(root);
+    let own_socket = || format!("unix:{}", node_socket(&root).display());
+    let address = daemon::address(&args.listen.clone().unwrap_or_else(own_socket))?;
+    let config = Config {
+        root,
+        server: Some(context.server_endpoint()?),
+        profiles: machine_profiles(),
+        loopback_may_write: args.allow_loopback,
+    };
+    let node = Node::open(config).await?;
+    let listener = daemon::bind(&address).await?;
+    daemon::run(context.output, listener, node.service(), ending).await?;
+    Ok(())
+}

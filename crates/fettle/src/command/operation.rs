@@ -1,0 +1,56 @@
+//! `fettle operation …`: what the node was asked to do.
+
+use futures_util::TryStreamExt as _;
+use model::OperationId;
+use wire::v1::OperationBody;
+
+use super::several::{or_interrupted, say_detached, say_notes};
+use super::show;
+use crate::args::OperationCommand;
+use crate::error::{Exit, Failure};
+use crate::names;
+use crate::progress::Shown;
+use crate::reach::Context;
+use crate::wait;
+
+/// `fettle operation …`
+pub(crate) async fn operation(
+    context: &Context,
+    command: &OperationCommand,
+) -> Result<Exit, Failure> {
+    match command {
+        OperationCommand::List => list(context).await,
+        OperationCommand::Show { operation } => show_one(context, names::parse(operation)?).await,
+        OperationCommand::Wait { operation } => wait_for(context, names::parse(operation)?).await,
+    }
+}
+
+async fn list(context: &Context) -> Result<Exit, Failure> {
+    let node = context.node()?;
+    let operations: Vec<OperationBody> = node.node().operations().await?.try_collect().await?;
+    context.output.listing(&operations, show::operations)?;
+    Ok(Exit::Done)
+}
+
+async fn show_one(context: &Context, id: OperationId) -> Result<Exit, Failure> {
+    let operation = context.node()?.node().operation(id).await?;
+    context.output.value(&operation, show::operation)?;
+    Ok(Exit::Done)
+}
+
+async fn wait_for(context: &Context, id: OperationId) -> Result<Exit, Failure> {
+    let (node, output) = (context.node()?, context.output);
+    let shown = Shown::new(output);
+    let now = node.node().operation(id).await?;
+    let Some(operation) = or_interrupted(wait::follow(&node, now, &shown)).await else {
+        drop(shown);
+        say_detached(output, &[id]);
+        return Ok(Exit::Detached);
+    };
+    let operation = operation?;
+    drop(shown);
+    wait::verdict(operation.clone())?;
+    say_notes(output, &operation);
+    output.value(&operation, show::operation)?;
+    Ok(Exit::Done)
+}

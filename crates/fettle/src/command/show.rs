@@ -1,0 +1,302 @@
+//! Bodies as people read them: one line where several follow each other, fields where one thing is shown.
+
+use client::publish::Published;
+use model::ExitStatus;
+use model::lifecycle::{Desired, InstanceState};
+use wire::v1::{
+    ApplicationLine, EnvelopeBody, ExitBody, InstallationBody, InstalledBody, InstanceBody,
+    ObjectBody, ObjectLine, OperationBody, OperationResult, PinBody, ProgramBody, StatusBody,
+};
+
+use crate::table::{Table, ago, fields, or_dash, size};
+
+/// What a change gave, in one line.
+pub(crate) fn result_line(result: &OperationResult) -> String {
+    match result {
+        OperationResult::Installed(body) => installed(body),
+        OperationResult::Installation(body) => installation_line(body),
+        OperationResult::Instance(body) => instance_line(body),
+    }
+}
+
+/// What an install gave.
+pub(crate) fn installed(body: &InstalledBody) -> String {
+    let InstalledBody { installation, title, version, instance, .. } = body;
+    match instance {
+        Some(instance) => format!("{installation}  {title} {version}, started as {instance}"),
+        None => format!("{installation}  {title} {version}"),
+    }
+}
+
+/// An installation in one line.
+pub(crate) fn installation_line(body: &InstallationBody) -> String {
+    match &body.previous {
+        Some(previous) => {
+            format!("{}  {} (before: {previous})", body.installation, body.version)
+        }
+        None => format!("{}  {}", body.installation, body.version),
+    }
+}
+
+/// An instance in one line.
+pub(crate) fn instance_line(body: &InstanceBody) -> String {
+    let mut line = format!("{}  {}  {}", body.instance, body.state, body.version);
+    if let Some(pid) = body.pid {
+        line.push_str(&format!("  pid {pid}"));
+    }
+    line
+}
+
+/// The table of `ps`.
+pub(crate) fn instances(bodies: &[InstanceBody]) -> Table {
+    let mut table = Table::new(&["NAME", "STATE", "VERSION", "PID", "RESTARTS", "SINCE"]);
+    for body in bodies {
+        table.row(vec![
+            body.instance.to_string(),
+            body.state.to_string(),
+            body.version.to_string(),
+            or_dash(body.pid),
+            body.restarts.to_string(),
+            ago(body.since),
+        ]);
+    }
+    table
+}
+
+/// Everything about an instance, and the next command to type.
+pub(crate) fn instance(body: &InstanceBody) -> String {
+    let mut rows = vec![
+        ("instance", body.instance.to_string()),
+        ("version", format!("{} {}", body.title, body.version)),
+        ("state", format!("{} for {}", body.state, ago(body.since))),
+        ("desired", body.desired.to_string()),
+        ("pid", or_dash(body.pid)),
+        ("restarts", body.restarts.to_string()),
+        ("exit", body.exit.as_ref().map_or_else(|| "-".to_owned(), exit)),
+        ("created by", body.created_by.to_string()),
+    ];
+    if let Some(next) = next_step(body) {
+        rows.push(("next", next));
+    }
+    fields(&rows)
+}
+
+/// Everything about an installation.
+pub(crate) fn installation(body: &InstallationBody) -> String {
+    let listed = |names: Vec<String>| match names.is_empty() {
+        true => "-".to_owned(),
+        false => names.join(" "),
+    };
+    let overrides = &body.overrides;
+    let variables = overrides.env.iter().map(|(name, value)| format!("{name}={value}"));
+    let packages = overrides.packages.iter().map(|(name, pin)| format!("{name}={}", pin.object));
+    fields(&[
+        ("installation", body.installation.to_string()),
+        ("version", format!("{} {}", body.title, body.version)),
+        ("previous", or_dash(body.previous.as_ref())),
+        ("from", format!("{} at {}", body.origin.reference, body.origin.server)),
+        ("profile", body.origin.profile.to_string()),
+        ("variables", listed(variables.collect())),
+        ("arguments", listed(overrides.args.clone())),
+        ("packages", listed(packages.collect())),
+        ("instances", listed(body.instances.iter().map(ToString::to_string).collect())),
+        ("created by", body.created_by.to_string()),
+    ])
+}
+
+/// What a node or server says of itself.
+pub(crate) fn status(body: &StatusBody) -> String {
+    let mut rows = vec![
+        ("kind", body.kind.clone()),
+        ("fettle", body.fettle.clone()),
+        ("data", body.data.clone()),
+    ];
+    if let Some(server) = &body.server {
+        rows.push(("server", server.clone()));
+    }
+    if let Some(profiles) = &body.profiles {
+        let names: Vec<&str> = profiles.iter().map(model::Profile::as_str).collect();
+        rows.push(("profiles", names.join(" ")));
+    }
+    rows.extend(body.warnings.iter().map(|warning| ("warning", warning.clone())));
+    fields(&rows)
+}
+
+/// The table of operations.
+pub(crate) fn operations(bodies: &[OperationBody]) -> Table {
+    let mut table = Table::new(&["OPERATION", "KIND", "TARGET", "STATE", "PHASE", "STARTED"]);
+    for body in bodies {
+        table.row(vec![
+            body.operation.to_string(),
+            body.kind.to_string(),
+            body.target.clone(),
+            body.state.to_string(),
+            body.phase.clone(),
+            format!("{} ago", ago(body.started)),
+        ]);
+    }
+    table
+}
+
+/// Everything about an operation.
+pub(crate) fn operation(body: &OperationBody) -> String {
+    let bytes = match body.bytes_total {
+        Some(total) => format!("{} of {}", size(body.bytes_done), size(total)),
+        None => size(body.bytes_done),
+    };
+    let mut rows = vec![
+        ("operation", body.operation.to_string()),
+        ("asked for", format!("{} {}", body.kind, body.target)),
+        ("state", body.state.to_string()),
+        ("phase", body.phase.clone()),
+        ("bytes", bytes),
+        ("started", body.started.to_string()),
+        ("progressed", body.progressed.to_string()),
+        ("ended", or_dash(body.ended)),
+        ("created by", body.created_by.to_string()),
+    ];
+    if let Some(result) = &body.result {
+        rows.push(("result", result_line(result)));
+    }
+    if let Some(error) = &body.error {
+        rows.push(("error", error.message.clone()));
+        rows.extend(error.causes.iter().map(|cause| ("caused by", cause.clone())));
+        rows.extend(error.hint.iter().map(|hint| ("hint", hint.clone())));
+    }
+    rows.extend(body.notes.iter().map(|note| ("note", note.clone())));
+    fields(&rows)
+}
+
+/// Everything about an object.
+pub(crate) fn object(body: &ObjectBody) -> String {
+    let received = body.parts.iter().filter(|part| part.received).count();
+    let mut rows = vec![
+        ("name", body.name.to_string()),
+        ("type", body.media_type.to_string()),
+        ("encoding", or_dash(body.encoding)),
+        ("size", size(body.size)),
+        ("digest", body.digest.to_string()),
+        ("parts", format!("{received} of {}", body.parts.len())),
+        ("complete", if body.complete { "yes" } else { "no" }.to_owned()),
+        ("created", format!("{} by {}", body.created, body.created_by)),
+    ];
+    if let Some(measured) = &body.measured {
+        let unpacked = size(measured.unpacked_bytes);
+        rows.push(("unpacked", format!("{unpacked} in {} entries", measured.entries)));
+    }
+    fields(&rows)
+}
+
+/// The table of objects.
+pub(crate) fn objects(lines: &[ObjectLine]) -> Table {
+    let mut table = Table::new(&["NAME", "TYPE", "ENCODING", "SIZE", "CREATED"]);
+    for line in lines {
+        table.row(vec![
+            line.name.to_string(),
+            line.media_type.to_string(),
+            or_dash(line.encoding),
+            size(line.size),
+            format!("{} ago", ago(line.created)),
+        ]);
+    }
+    table
+}
+
+/// The table of applications: a row for each version.
+pub(crate) fn applications(lines: &[ApplicationLine]) -> Table {
+    let mut table = Table::new(&["APPLICATION", "VERSION", "TITLE", "PROFILES"]);
+    for line in lines {
+        for version in &line.versions {
+            let profiles: Vec<&str> = version.profiles.iter().map(model::Profile::as_str).collect();
+            table.row(vec![
+                line.application.to_string(),
+                version.version.to_string(),
+                version.title.to_string(),
+                profiles.join(" "),
+            ]);
+        }
+    }
+    table
+}
+
+/// What a publication moved.
+pub(crate) fn published(body: &Published) -> String {
+    let mut table = Table::new(&["OBJECT", "SIZE", "SENT"]);
+    for object in &body.objects {
+        table.row(vec![object.name.to_string(), size(object.size), size(object.sent)]);
+    }
+    let profiles: Vec<&str> = body.profiles.iter().map(model::Profile::as_str).collect();
+    let (name, version) = (&body.application, &body.version);
+    let verb = if body.published { "published" } else { "was there already" };
+    let (sent, total) = (size(body.bytes_sent), size(body.bytes_total));
+    let profiles = profiles.join(" ");
+    format!("{table}{name} {version} ({profiles}) {verb}, {sent} of {total} sent")
+}
+
+/// Everything about an envelope.
+pub(crate) fn envelope(body: &EnvelopeBody) -> String {
+    let mut rows = vec![
+        ("application", format!("{} {}", body.application, body.version)),
+        ("title", body.title.to_string()),
+        ("profile", body.profile.to_string()),
+        (
+            "program",
+            match &body.program {
+                ProgramBody::Object(object) => pin(object),
+                ProgramBody::InPackage { package, path } => format!("{path} in package {package}"),
+            },
+        ),
+        ("arguments", body.args.join(" ")),
+    ];
+    rows.extend(body.env.iter().map(|(name, value)| ("variable", format!("{name}={value}"))));
+    rows.extend(
+        body.packages.iter().map(|(name, object)| ("package", format!("{name}: {}", pin(object)))),
+    );
+    let restart = &body.restart;
+    let word = serde_json::to_value(restart.on).ok();
+    let word = word.as_ref().and_then(|word| word.as_str()).unwrap_or_default().to_owned();
+    let (limit, window) = (restart.limit, restart.window);
+    rows.push(("restart", format!("{word}, at most {limit} within {window} s")));
+    if let (Some(created), Some(by)) = (&body.created, &body.created_by) {
+        rows.push(("published", format!("{created} by {by}")));
+    }
+    fields(&rows)
+}
+
+fn pin(pin: &PinBody) -> String {
+    let encoding = pin.encoding.map(|encoding| format!("+{encoding}")).unwrap_or_default();
+    format!("{} ({}{encoding}, {})", pin.object, pin.media_type, size(pin.size))
+}
+
+fn exit(body: &ExitBody) -> String {
+    let (status, at) = body.to_model();
+    match status {
+        ExitStatus::Code(code) => format!("code {code}, {} ago", ago(at)),
+        ExitStatus::Signal(signal) => format!("signal {signal}, {} ago", ago(at)),
+        ExitStatus::Unknown(why) => format!("unknown: {why}"),
+    }
+}
+
+/// What to type to learn more, or to change what looks wrong.
+fn next_step(body: &InstanceBody) -> Option<String> {
+    let name = &body.instance;
+    match (body.state, body.desired) {
+        (InstanceState::Failed, _) => Some(format!(
+            "`fettle logs {name} --stderr` says what went wrong; `fettle start {name}` tries again"
+        )),
+        (InstanceState::Backoff, _) => Some(format!(
+            "it is started again after a pause; `fettle logs {name} --stderr`, `fettle stop {name}`"
+        )),
+        (InstanceState::NotRunning, Desired::Stopped) => Some(format!("`fettle start {name}`")),
+        (InstanceState::Running, _) => Some(format!("`fettle logs {name} -f`")),
+        (InstanceState::Updating, _) => Some("`fettle operation list`".to_owned()),
+        (
+            InstanceState::NotRunning
+            | InstanceState::Launching
+            | InstanceState::Paused
+            | InstanceState::Stopping
+            | InstanceState::Deleted,
+            _,
+        ) => None,
+    }
+}

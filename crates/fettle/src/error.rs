@@ -1,0 +1,363 @@
+//! The edge: every failure of a command becomes a code, an exit code, and a hint, in one exhaustive match.
+//! Owns that classification; the words of the failures themselves stay with whoever makes them.
+
+use std::io;
+use std::process::ExitCode;
+
+use client::ClientError;
+use client::publish::{ManifestError, PublishError};
+use client::transfer::TransferError;
+use durable::DiskError;
+use wire::serve::InvalidAddress;
+use wire::{Code, ErrorBody};
+
+use crate::command::daemon::ListenError;
+use crate::command::demo::DemoError;
+use crate::command::node::NodeError;
+use crate::command::server::ServerError;
+use crate::names::{BadName, NamesError};
+use crate::output::Unwritten;
+use crate::reach::{Kind, ReachError};
+use crate::sample::SampleError;
+use crate::wait::ChangeError;
+
+/// How a command ended, as its exit code says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// What was asked for is done.
+    Done,
+    /// Nothing was done; what failed has been said.
+    Failed,
+    /// Wrong usage; what is wrong has been said.
+    Usage,
+    /// Done for some of several.
+    Partly,
+    /// Ctrl-C: what was asked for goes on.
+    Detached,
+    /// The code of the sample program.
+    Sample(u8),
+}
+
+/// Why a command failed as a whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The arguments make no sense.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What would be right.
+        hint: String,
+    },
+    /// A name that is not legal.
+    #[error(transparent)]
+    BadName(#[from] BadName),
+    /// Names that mean nothing.
+    #[error(transparent)]
+    Names(#[from] NamesError),
+    /// Nobody knows where to connect to.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    /// A call failed or was refused.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A change did not come about.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// Bytes could not be moved.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// A manifest was refused.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A version could not be published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A version is there for several profiles, and one is wanted.
+    #[error("`{reference}` is there for several profiles: {}", .profiles.join(", "))]
+    SeveralProfiles {
+        /// What was asked for.
+        reference: String,
+        /// The profiles.
+        profiles: Vec<String>,
+    },
+    /// A server could not be run.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A node could not be run.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The demo went wrong.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// The sample program went wrong.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
+    /// Standard output is gone.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
+    /// The threads of the runtime could not be made.
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    /// A mistake of ours.
+    #[error("fettle made a mistake: {message}")]
+    Panic {
+        /// What was violated, and where.
+        message: String,
+    },
+}
+
+impl Failure {
+    /// The failure as it is printed.
+    pub(crate) fn body(&self) -> ErrorBody {
+        self.verdict().body()
+    }
+
+    /// How a change failed, as it is printed in a line of several.
+    pub(crate) fn body_of_change(error: &ChangeError) -> ErrorBody {
+        change(error).body()
+    }
+
+    /// The exit code; a reader that has gone away misses nothing.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Failure::Unwritten(unwritten) if unwritten.is_broken_pipe() => Exit::Done,
+            Failure::Sample(SampleError::Output(unwritten))
+            | Failure::Demo(DemoError::Unwritten(unwritten))
+                if unwritten.is_broken_pipe() =>
+            {
+                Exit::Done
+            }
+            failure if failure.verdict().0.code == Code::Usage => Exit::Usage,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// The one match: every failure has a code, and the ones that bring no hint of their own get one.
+    fn verdict(&self) -> Verdict {
+        let of = |code| Verdict::of(code, self);
+        match self {
+            Failure::Usage { hint, .. } => of(Code::Usage).hint(hint),
+            Failure::BadName(_) | Failure::Names(NamesError::BadName(_)) => of(Code::BadName),
+            Failure::Names(NamesError::NoMatch { .. }) => {
+                of(Code::NotFound).hint("`fettle ps` lists the instances of the node")
+            }
+            Failure::Client(error) | Failure::Names(NamesError::Client(error)) => {
+                Verdict(error.to_body())
+            }
+            Failure::Reach(error) => reach(error),
+            Failure::Change(error) => change(error),
+            Failure::Transfer(error) => Verdict(error.to_body()),
+            Failure::Manifest(error) => Verdict(error.to_body()),
+            Failure::Publish(error) => Verdict(error.to_body()),
+            Failure::SeveralProfiles { .. } => {
+                of(Code::NoProfile).hint("name one of them with `--profile`")
+            }
+            Failure::Server(error) => server(error),
+            Failure::Node(error) => node(error),
+            Failure::Demo(error) => demo(error),
+            Failure::Sample(_) | Failure::Unwritten(_) | Failure::Runtime(_) => of(Code::Internal),
+            Failure::Panic { .. } => of(Code::Internal)
+                .hint("this is a mistake in fettle; please report it with the command line"),
+        }
+    }
+}
+
+/// A failure with its code, and with a hint unless there is none to give.
+struct Verdict(ErrorBody);
+
+impl Verdict {
+    fn of(code: Code, error: &dyn std::error::Error) -> Verdict {
+        Verdict(ErrorBody::from_error(code, error))
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Verdict {
+        Verdict(self.0.hint(hint))
+    }
+
+    /// Where nobody knows better, the hint for the code.
+    fn body(self) -> ErrorBody {
+        let general = general_hint(self.0.code).map(str::to_owned);
+        ErrorBody { hint: self.0.hint.or(general), ..self.0 }
+    }
+}
+
+fn reach(error: &ReachError) -> Verdict {
+    let of = |code| Verdict::of(code, error);
+    match error {
+        ReachError::Endpoint(_) => of(Code::Usage).hint(
+            "a URL is `http://127.0.0.1:7420` or `unix:///path/to/socket`; a word is an alias from the \
+             configuration file",
+        ),
+        ReachError::UnknownAlias { kind, file, .. } => {
+            let table = match kind {
+                Kind::Server => "[servers]",
+                Kind::Node => "[nodes]",
+            };
+            of(Code::Usage).hint(format!("aliases stand in {file} under {table}"))
+        }
+        ReachError::Config(_) => of(Code::Usage)
+            .hint("the file has two tables, [servers] and [nodes], with lines `alias = \"URL\"`"),
+        ReachError::Place(_) => of(Code::Usage).hint("name it with `--server URL` or `--node URL`"),
+        ReachError::Client(error) => Verdict(error.to_body()),
+    }
+}
+
+fn change(error: &ChangeError) -> Verdict {
+    match error {
+        ChangeError::Client(error) => Verdict(error.to_body()),
+        ChangeError::Lost { operation, .. } => {
+            let mut body = ErrorBody::from_error(Code::Unreachable, error);
+            body.operation = Some(*operation);
+            Verdict(body).hint(format!(
+                "the operation goes on when the node is back: `fettle operation wait {operation}`"
+            ))
+        }
+        ChangeError::Failed(body) => Verdict(ErrorBody::clone(body)),
+    }
+}
+
+fn server(error: &ServerError) -> Verdict {
+    let of = |code| Verdict::of(code, error);
+    match error {
+        ServerError::Place(_) => of(Code::Usage).hint("name a directory with `--data DIR`"),
+        ServerError::Url { flag, wanted, .. } => {
+            of(Code::Usage).hint(format!("write `{flag} {wanted}`"))
+        }
+        ServerError::Unsupported { .. } => of(Code::Unsupported)
+            .hint("use `sqlite:///path` and `file:///path`, or leave both away"),
+        ServerError::Disk(error) => of(disk(error)).hint("`--data DIR` names another directory"),
+        ServerError::Locked { .. } => {
+            of(Code::Busy).hint("end the other server, or name another directory with `--data DIR`")
+        }
+        ServerError::Objects { source, .. } => of(objects(source)),
+        ServerError::Listen(error) => listen(error),
+    }
+}
+
+fn objects(error: &binary_repository::OpenError) -> Code {
+    use binary_repository::catalog::sqlite::OpenCatalogError;
+    use binary_repository::{OpenError, StorageError};
+    match error {
+        OpenError::Locked { .. } => Code::Busy,
+        OpenError::Catalog(OpenCatalogError::TooNew { .. }) => Code::TooNew,
+        OpenError::Catalog(OpenCatalogError::Database { .. }) => Code::Internal,
+        OpenError::Storage(StorageError::Disk(error)) => disk(error),
+        OpenError::Storage(StorageError::NoRoom { .. }) => Code::NoSpace,
+        OpenError::Storage(StorageError::Catalog(_)) => Code::Internal,
+    }
+}
+
+fn node(error: &NodeError) -> Verdict {
+    match error {
+        NodeError::Place(_) => {
+            Verdict::of(Code::Usage, error).hint("name a directory with `--root DIR`")
+        }
+        NodeError::Reach(error) => reach(error),
+        NodeError::Listen(error) => listen(error),
+        NodeError::Open(error) => opening(error),
+    }
+}
+
+fn opening(error: &node_manager::OpenError) -> Verdict {
+    use node_manager::OpenError;
+    let of = |code| Verdict::of(code, error);
+    match error {
+        OpenError::Locked { .. } => {
+            of(Code::Busy).hint("end the other node, or name another directory with `--root DIR`")
+        }
+        OpenError::TooNew { .. } => of(Code::TooNew),
+        OpenError::Disk(error) => of(disk(error)).hint("`--root DIR` names another directory"),
+        OpenError::Damaged { .. } => of(Code::Damaged).hint(
+            "nothing was changed; look at the disk, or begin with an empty directory and `--root DIR`",
+        ),
+        OpenError::Boot(_) | OpenError::Server(_) => of(Code::Internal),
+    }
+}
+
+fn listen(error: &ListenError) -> Verdict {
+    let of = |code| Verdict::of(code, error);
+    match error {
+        ListenError::Address(InvalidAddress::Syntax(_)) => of(Code::Usage),
+        ListenError::Address(InvalidAddress::NotLoopback(address)) => of(Code::NotLoopback)
+            .hint(format!("use `--listen 127.0.0.1:{}` or `--listen unix:/path`", address.port())),
+        ListenError::LongPath { .. } => {
+            of(Code::Usage).hint("name a shorter one with `--listen unix:/path`")
+        }
+        ListenError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            of(Code::Busy).hint("something listens there already; `--listen` names another address")
+        }
+        ListenError::Bind { .. } => of(Code::Internal).hint("`--listen` names another address"),
+        ListenError::Signals(_) | ListenError::Unwritten(_) => of(Code::Internal),
+    }
+}
+
+fn demo(error: &DemoError) -> Verdict {
+    let of = |code| Verdict::of(code, error);
+    match error {
+        DemoError::NotEmpty { .. } => of(Code::Usage).hint("name one that is empty or absent"),
+        DemoError::Directory(error) => of(disk(error)),
+        DemoError::Interrupted
+        | DemoError::Program(_)
+        | DemoError::Signals(_)
+        | DemoError::Read { .. }
+        | DemoError::Start { .. }
+        | DemoError::NotReady { .. }
+        | DemoError::Command { .. }
+        | DemoError::NotSeen { .. }
+        | DemoError::Unwritten(_) => of(Code::Internal),
+    }
+}
+
+fn disk(error: &DiskError) -> Code {
+    match error.kind() {
+        _ if error.is_no_space() => Code::NoSpace,
+        io::ErrorKind::PermissionDenied => Code::Denied,
+        _ => Code::Internal,
+    }
+}
+
+/// What to do next where nobody knows more than the code.
+fn general_hint(code: Code) -> Option<&'static str> {
+    match code {
+        Code::NotFound => {
+            Some("`fettle object list`, `fettle app list` and `fettle ps` show what is there")
+        }
+        Code::NameTaken => Some("objects are write-once: choose another name"),
+        Code::VersionTaken => Some("publish under a higher version"),
+        Code::Incomplete => Some("repeat the upload: it goes on where it stopped"),
+        Code::DigestMismatch => Some("repeat the command; `fettle object stat` shows the digest"),
+        Code::NoVersion => Some("`fettle app list NAME` shows the versions"),
+        Code::WrongState | Code::InUse => Some("`fettle status NAME` shows more"),
+        Code::Busy => Some("`fettle operation list` shows what is going on"),
+        Code::Unreachable => Some("is it running, and is `--server` or `--node` right?"),
+        Code::Denied => Some("call as the account that runs the node, over its socket"),
+        Code::TooNew => Some("use the fettle that wrote it, or a newer one"),
+        Code::Usage
+        | Code::BadName
+        | Code::BadManifest
+        | Code::TooLarge
+        | Code::NoProfile
+        | Code::NothingNew
+        | Code::OtherTitle
+        | Code::NoSpace
+        | Code::UnsafeArchive
+        | Code::Unsupported
+        | Code::NotLoopback
+        | Code::Damaged
+        | Code::Internal => None,
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Partly => 3,
+            Exit::Detached => 130,
+            Exit::Sample(code) => code,
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! What is said about arguments that cannot be parsed, and to those who ask for help or the version.
+//! Owns the way from clap's words to ours: an error, a hint, one line of JSON where that was asked for.
+
+use clap::error::ErrorKind;
+use wire::{Code, ErrorBody};
+
+use crate::error::Exit;
+use crate::output::Output;
+
+/// Prints what clap has to say, and how that ends.
+pub(crate) fn answer(error: &clap::Error) -> Exit {
+    let output = Output::new(wants_json(std::env::args_os()));
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that has gone away has seen enough.
+            let _ = output.data(&text);
+            Exit::Done
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !output.is_json() => {
+            output.say(text.trim_end());
+            Exit::Usage
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let body = ErrorBody::new(Code::Usage, "a command is missing");
+            output.failure(&body.hint("`fettle --help` lists the commands"));
+            Exit::Usage
+        }
+        _ => {
+            output.failure(&body(&text));
+            Exit::Usage
+        }
+    }
+}
+
+/// Was `--json` among the arguments? They could not be parsed, so this looks at them as they are; what
+/// follows `--` is no flag.
+fn wants_json(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    arguments.skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json")
+}
+
+/// clap's text has paragraphs: what is wrong, tips, the usage, and where help is.
+fn body(text: &str) -> ErrorBody {
+    let mut paragraphs = text.split("\n\n").map(one_line);
+    let message = paragraphs.next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
+    let hints: Vec<String> = paragraphs
+        .filter_map(|paragraph| {
+            let tip = paragraph.strip_prefix("tip: ").map(str::to_owned);
+            tip.or_else(|| Some(format!("usage: {}", paragraph.strip_prefix("Usage: ")?)))
+        })
+        .collect();
+    let body = ErrorBody::new(Code::Usage, message);
+    match hints.is_empty() {
+        true => body.hint("`fettle --help` lists the commands and flags"),
+        false => body.hint(hints.join("; ")),
+    }
+}
+
+fn one_line(paragraph: &str) -> String {
+    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    fn refusal(arguments: &[&str]) -> ErrorBody {
+        let all = ["fettle"].iter().chain(arguments);
+        body(&crate::args::Arguments::try_parse_from(all).unwrap_err().render().to_string())
+    }
+
+    #[test]
+    fn what_is_missing_and_how_it_is_used_is_said_in_one_line_each() {
+        let body = refusal(&["object", "upload", "x"]);
+        assert!(body.message.contains("<PATH>"), "{}", body.message);
+        assert!(!body.message.contains('\n') && !body.message.starts_with("error"));
+        assert!(body.hint.unwrap().starts_with("usage: fettle object upload"));
+    }
+
+    #[test]
+    fn a_word_that_is_nearly_right_is_told_so() {
+        let body = refusal(&["object", "uplaod"]);
+        assert!(body.hint.unwrap().contains("upload"));
+    }
+
+    #[test]
+    fn json_is_wanted_only_by_a_flag_before_the_double_dash() {
+        let wants = |text: &str| wants_json(text.split(' ').map(Into::into));
+        assert!(wants("fettle ps --json") && wants("fettle --json"));
+        assert!(!wants("fettle ps -- --json") && !wants("fettle ps"));
+    }
+}
