@@ -1,0 +1,44 @@
+//! What a node manager is told at its start.
+
+use std::path::PathBuf;
+
+use client::Endpoint;
+use model::Profile;
+
+/// What a node manager is told at its start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The directory that everything lies in; made if it is missing.
+    pub root: PathBuf,
+    /// The repository that it installs from; needed by installs and updates only.
+    pub server: Option<Endpoint>,
+    /// What this machine can run, the best first.
+    pub profiles: Vec<Profile>,
+    /// May callers over TCP, whose account is unknown, change something?
+    pub loopback_may_write: bool,
+}
+
+/// The profiles of this machine: `<system>-<architecture>` with the names that publishers use
+/// (`linux-amd64`, `linux-arm64`), then `any`.
+pub fn machine_profiles() -> Vec<Profile> {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    };
+    let native = format!("{}-{architecture}", std::env::consts::OS).parse();
+    native.into_iter().chain([Profile::any()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_can_run_its_own_kind_and_then_anything() {
+        let profiles = machine_profiles();
+        assert_eq!(profiles.len(), 2);
+        assert!(profiles[0].as_str().contains('-') && profiles[1] == Profile::any());
+    }
+}

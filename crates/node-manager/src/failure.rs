@@ -1,0 +1,334 @@
+//! The edge: every way in which an operation or a question fails, and the one place that says which code
+//! and which next step go with it.
+
+use durable::DiskError;
+use model::lifecycle::{Illegal, InstallationEvent, InstallationState};
+use model::{InstallationId, InstanceId, OperationId, Title, Version};
+use wire::v1::{ExitBody, InvalidEnvelope};
+use wire::{Code, ErrorBody};
+
+use crate::install::{InstallError, LayOutError, ReceiveError, UnpackError};
+use crate::instance::InstanceError;
+use crate::inventory::ReadError;
+use crate::operation::JournalError;
+use crate::record::Unusable;
+use crate::supervise::{LaunchError, Refusal};
+
+/// Why something that was asked for is not so.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The thing is not there.
+    #[error("there is no `{name}` on this node")]
+    NotFound {
+        /// Its name.
+        name: String,
+    },
+    /// Another operation moves it to another version.
+    #[error("`{instance}` is being updated")]
+    Busy {
+        /// Which.
+        instance: InstanceId,
+        /// By which operation.
+        operation: OperationId,
+    },
+    /// No repository is known.
+    #[error("this node knows no repository to install from")]
+    NoServer,
+    /// A repository's URL is none.
+    #[error("`{url}` is no repository")]
+    BadServer {
+        /// As it was given.
+        url: String,
+        /// Why.
+        source: client::InvalidEndpoint,
+    },
+    /// It cannot be talked to.
+    #[error("cannot reach a repository")]
+    Client(#[from] client::ClientError),
+    /// An installation still has instances.
+    #[error("`{installation}` has instances: {}", list(.instances))]
+    HasInstances {
+        /// Which.
+        installation: InstallationId,
+        /// What needs it.
+        instances: Vec<InstanceId>,
+    },
+    /// The envelope is one of another application.
+    #[error("`{installation}` cannot become version {version} of `{found}`")]
+    OtherTitle {
+        /// Which.
+        installation: InstallationId,
+        /// The title of the envelope.
+        found: Title,
+        /// Its version.
+        version: Version,
+    },
+    /// There is nothing newer.
+    #[error("`{name}` is on version {version}, and the repository has nothing newer ({found})")]
+    NothingNew {
+        /// Which.
+        name: String,
+        /// What it is on.
+        version: Version,
+        /// What was found.
+        found: Version,
+    },
+    /// There is nothing to go back to.
+    #[error("`{name}` has no previous version to go back to")]
+    NoPrevious {
+        /// Which.
+        name: String,
+    },
+    /// It was started, and ended at once.
+    #[error("`{instance}` ended right after it was started{}", exit_words(.exit.as_ref()))]
+    EndedAtOnce {
+        /// Which.
+        instance: InstanceId,
+        /// How.
+        exit: Option<ExitBody>,
+        /// The last lines that it wrote to standard error.
+        stderr: Vec<String>,
+    },
+    /// The installation is in a state that does not allow it.
+    #[error("the installation does not allow this")]
+    Installation(#[from] Illegal<InstallationState, InstallationEvent>),
+    /// See [`InstallError`].
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// See [`LayOutError`].
+    #[error(transparent)]
+    LayOut(#[from] LayOutError),
+    /// The envelope is none.
+    #[error("the envelope is not usable")]
+    Envelope(#[from] InvalidEnvelope),
+    /// See [`InstanceError`].
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// See [`Refusal`].
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    /// See [`ReadError`].
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// See [`Unusable`].
+    #[error(transparent)]
+    Record(#[from] Unusable),
+    /// See [`JournalError`].
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The disk refuses.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl Failure {
+    /// The thing of this name is not there.
+    pub(crate) fn gone(name: &impl ToString) -> Failure {
+        Failure::NotFound { name: name.to_string() }
+    }
+
+    /// As it is sent, kept and printed.
+    pub(crate) fn to_body(&self) -> ErrorBody {
+        let mut body = ErrorBody::from_error(self.code(), self);
+        if let Some(refusal) = self.refusal_of_the_repository() {
+            // The repository has said more than the chain of errors holds.
+            body.causes.extend(refusal.causes.iter().cloned());
+        }
+        if let Failure::EndedAtOnce { stderr, .. } = self {
+            body.causes.extend(stderr.iter().map(|line| format!("stderr: {line}")));
+        }
+        if let Failure::Busy { operation, .. } = self {
+            body.operation = Some(*operation);
+        }
+        body.hint = self.hint();
+        body
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Failure::NotFound { .. } => Code::NotFound,
+            Failure::Busy { .. } => Code::Busy,
+            Failure::NoServer | Failure::BadServer { .. } => Code::Usage,
+            Failure::Client(error) => error.code(),
+            Failure::HasInstances { .. } => Code::InUse,
+            Failure::OtherTitle { .. } => Code::OtherTitle,
+            Failure::NothingNew { .. } | Failure::NoPrevious { .. } => Code::NothingNew,
+            Failure::EndedAtOnce { .. } | Failure::Installation(_) => Code::WrongState,
+            Failure::Install(error) => install_code(error),
+            Failure::LayOut(error) => match error {
+                LayOutError::Disk(error) => disk_code(error),
+                LayOutError::Record(_) => Code::Internal,
+                LayOutError::Form(_) => Code::Unsupported,
+                LayOutError::NoProgram { .. } => Code::BadManifest,
+            },
+            Failure::Envelope(_) => Code::BadManifest,
+            Failure::Instance(error) => instance_code(error),
+            Failure::Refusal(error) => match error {
+                Refusal::WrongState { .. } => Code::WrongState,
+                Refusal::Launch { source, .. } => match source {
+                    LaunchError::Read(error) => read_code(error),
+                    LaunchError::Envelope { .. } => Code::Damaged,
+                    LaunchError::Logs { source, .. } => disk_code(source),
+                    LaunchError::Execute { .. } => Code::Unsupported,
+                },
+                Refusal::Disk(error) => instance_code(error),
+                Refusal::Observed { source, .. } => record_code(source),
+                Refusal::Gone { .. } => Code::NotFound,
+            },
+            Failure::Read(error) => read_code(error),
+            Failure::Record(error) => record_code(error),
+            Failure::Journal(error) => match error {
+                JournalError::OtherRequest { .. } => Code::NameTaken,
+                JournalError::Record(error) => record_code(error),
+                JournalError::Disk(error) => disk_code(error),
+            },
+            Failure::Disk(error) => disk_code(error),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Failure::NotFound { .. } | Failure::Read(ReadError::NotFound { .. }) => {
+                "see `fettle ps` for the instances of this node".into()
+            }
+            Failure::Busy { operation, .. } => {
+                format!("wait for it: fettle operation wait {operation}")
+            }
+            Failure::NoServer => "start the node with --server URL".into(),
+            Failure::HasInstances { instances, .. } => {
+                format!("delete them first: fettle delete --stop {}", list(instances).replace(", ", " "))
+            }
+            Failure::OtherTitle { .. } => "install it beside: fettle install REF".into(),
+            Failure::EndedAtOnce { instance, .. } => format!("read on: fettle logs --stderr {instance}"),
+            Failure::Refusal(Refusal::WrongState { instance, state }) if !state.is_stopped() => {
+                format!("stop it first: fettle stop {instance}")
+            }
+            Failure::Refusal(Refusal::Launch { instance, .. }) => {
+                format!("the instance is there: fettle status {instance}")
+            }
+            Failure::Install(InstallError::Receive { source, .. }) => match source {
+                ReceiveError::Digest { .. } | ReceiveError::Size { .. } => {
+                    "the repository's copy is damaged: upload the object again and repeat the install".into()
+                }
+                ReceiveError::Transfer { source, .. } => source.to_body().hint?,
+                ReceiveError::Cut { .. } => "repeat the command: what arrived is kept".into(),
+                ReceiveError::Unpack { .. } => {
+                    "pack it again without that entry and publish a new version".into()
+                }
+                ReceiveError::Disk { source, .. } => return space_hint(source),
+            },
+            Failure::Install(
+                InstallError::Envelope { source, .. } | InstallError::Pin { source, .. },
+            )
+            | Failure::Client(source) => source.to_body().hint?,
+            Failure::Install(InstallError::Form(_)) => {
+                "pack it as tar, tar.gz, tar.bz2 or zip and publish a new version".into()
+            }
+            Failure::Disk(error) => return space_hint(error),
+            _ => return None,
+        })
+    }
+
+    fn refusal_of_the_repository(&self) -> Option<&ErrorBody> {
+        let source = match self {
+            Failure::Client(source) => source,
+            Failure::Install(
+                InstallError::Envelope { source, .. } | InstallError::Pin { source, .. },
+            ) => source,
+            Failure::Install(InstallError::Receive {
+                source: ReceiveError::Transfer { source, .. },
+                ..
+            }) => source,
+            _ => return None,
+        };
+        match source {
+            client::ClientError::Refused { body, .. } => Some(body),
+            _ => None,
+        }
+    }
+}
+
+fn install_code(error: &InstallError) -> Code {
+    match error {
+        InstallError::Envelope { source, .. } | InstallError::Pin { source, .. } => source.code(),
+        InstallError::Unusable { .. } => Code::BadManifest,
+        InstallError::Incomplete { .. } => Code::Incomplete,
+        InstallError::Form(_) => Code::Unsupported,
+        InstallError::Receive { source, .. } => match source {
+            ReceiveError::Transfer { source, .. } => source.code(),
+            ReceiveError::Digest { .. } | ReceiveError::Size { .. } => Code::DigestMismatch,
+            ReceiveError::Cut { .. } => Code::Unreachable,
+            ReceiveError::Unpack { source, .. } => unpack_code(source),
+            ReceiveError::Disk { source, .. } => disk_code(source),
+        },
+        InstallError::Unpack { source, .. } => unpack_code(source),
+        InstallError::Disk(error) => disk_code(error),
+    }
+}
+
+fn unpack_code(error: &UnpackError) -> Code {
+    use archive::Error as E;
+    match error {
+        UnpackError::Archive(error) => match error {
+            E::TooLarge { .. } => Code::TooLarge,
+            E::Unsupported { .. } | E::UnsupportedEncoding { .. } => Code::Unsupported,
+            E::Read { .. } => Code::Internal,
+            // The bytes are those that the publisher stated: the archive was made so.
+            _ => Code::UnsafeArchive,
+        },
+        UnpackError::Write { source, .. } | UnpackError::Tree(source) => disk_code(source),
+        UnpackError::Manifest(_) => Code::Internal,
+    }
+}
+
+fn instance_code(error: &InstanceError) -> Code {
+    match error {
+        InstanceError::Read(error) => read_code(error),
+        InstanceError::Disk { source, .. } => disk_code(source),
+        InstanceError::Record { source, .. } => record_code(source),
+        InstanceError::Encode { .. } => Code::Internal,
+    }
+}
+
+fn read_code(error: &ReadError) -> Code {
+    match error {
+        ReadError::NotFound { .. } => Code::NotFound,
+        ReadError::Record { source, .. } => record_code(source),
+        ReadError::Link { .. } => Code::Damaged,
+        ReadError::Disk { source, .. } => disk_code(source),
+    }
+}
+
+fn record_code(error: &Unusable) -> Code {
+    match error {
+        Unusable::Disk { source: durable::record::RecordError::Disk(error), .. } => {
+            disk_code(error)
+        }
+        Unusable::Disk { .. } => Code::Internal,
+        Unusable::Absent { .. } | Unusable::Damaged { .. } => Code::Damaged,
+        Unusable::TooNew { .. } => Code::TooNew,
+    }
+}
+
+fn disk_code(error: &DiskError) -> Code {
+    if error.is_no_space() { Code::NoSpace } else { Code::Internal }
+}
+
+fn space_hint(error: &DiskError) -> Option<String> {
+    let hint = || "free some space on the node's disk and repeat the command".to_owned();
+    error.is_no_space().then(hint)
+}
+
+fn exit_words(exit: Option<&ExitBody>) -> String {
+    match exit {
+        None => String::new(),
+        Some(ExitBody::Code { code, .. }) => format!(": exit code {code}"),
+        Some(ExitBody::Signal { signal, .. }) => format!(": signal {signal}"),
+        Some(ExitBody::Unknown { unknown, .. }) => format!(": {unknown}"),
+    }
+}
+
+fn list(instances: &[InstanceId]) -> String {
+    let names: Vec<String> = instances.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}

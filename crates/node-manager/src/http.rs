@@ -1,0 +1,259 @@
+//! The routes of a node: each parses, asks the core, and writes the answer. No decision is taken here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use model::{Glob, InstallationId, InstanceId, OperationId, Policy, Title};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use wire::serve::{Calling, Json, Path, Query, Service, json_line};
+use wire::v1::{
+    CreateRequest, DeleteRequest, GlobQuery, InstallRequest, InstallationBody, InstanceBody,
+    LogStream, LogsQuery, NDJSON, NameRequest, OperationBody, StatusBody, StopRequest,
+    UpdateRequest, WaitQuery,
+};
+use wire::{Code, Problem, route};
+
+use crate::failure::Failure;
+use crate::logs;
+use crate::node::Core;
+use crate::record::{Request, Target};
+
+type Answer<T> = Result<Json<T>, Problem>;
+type Shared = State<Arc<Core>>;
+
+/// Every route of a node.
+pub(crate) fn service(policy: Policy, core: Arc<Core>) -> Service<()> {
+    Service::new(policy)
+        .route(&route::STATUS, status)
+        .route(&route::INSTALLATION_LIST, installations)
+        .route(&route::INSTALLATION_GET, installation)
+        .route(&route::INSTANCE_LIST, instances)
+        .route(&route::INSTANCE_GET, instance)
+        .route(&route::INSTANCE_LOGS, instance_logs)
+        .route(&route::OPERATION_LIST, operations)
+        .route(&route::OPERATION_GET, operation)
+        .route(&route::INSTALL, install)
+        .route(&route::UNINSTALL, uninstall)
+        .route(&route::INSTANCE_CREATE, create)
+        .route(&route::START, start)
+        .route(&route::STOP, stop)
+        .route(&route::RESTART, restart)
+        .route(&route::DELETE, delete)
+        .route(&route::UPDATE, update)
+        .route(&route::REVERT, revert)
+        .with_state(core)
+}
+
+async fn status(State(core): Shared) -> Json<StatusBody> {
+    let mut warnings = Vec::new();
+    if core.config.loopback_may_write {
+        warnings.push("any local account may change this node over TCP".to_owned());
+    }
+    Json(StatusBody {
+        kind: "node".into(),
+        fettle: env!("CARGO_PKG_VERSION").into(),
+        data: core.config.root.display().to_string(),
+        server: core.config.server.as_ref().map(ToString::to_string),
+        profiles: Some(core.config.profiles.clone()),
+        warnings,
+    })
+}
+
+async fn installations(
+    State(core): Shared,
+    Query(query): Query<GlobQuery>,
+) -> Result<Response, Problem> {
+    let glob = query.glob.unwrap_or_else(Glob::all);
+    let bodies = core.installation_bodies().await.map_err(problem)?;
+    Ok(lines(bodies.iter().filter(|body| glob.matches(&body.installation.to_string()))))
+}
+
+async fn installation(
+    State(core): Shared,
+    Path((title, number)): Path<(Title, u32)>,
+) -> Answer<InstallationBody> {
+    let id = InstallationId { title, number };
+    core.installation_body(&id).await.map(Json).map_err(problem)
+}
+
+async fn instances(State(core): Shared, Query(query): Query<GlobQuery>) -> Response {
+    let glob = query.glob.unwrap_or_else(Glob::all);
+    let found = core.handles().into_iter().filter(|(id, _)| glob.matches(&id.to_string()));
+    lines(found.map(|(_, handle)| handle.view().body))
+}
+
+async fn instance(
+    State(core): Shared,
+    Path((title, number, instance)): Path<(Title, u32, u32)>,
+) -> Answer<InstanceBody> {
+    let id = InstanceId { installation: InstallationId { title, number }, number: instance };
+    Ok(Json(core.handle(&id).map_err(problem)?.view().body))
+}
+
+async fn instance_logs(
+    State(core): Shared,
+    Path((title, number, instance)): Path<(Title, u32, u32)>,
+    Query(query): Query<LogsQuery>,
+) -> Result<Response, Problem> {
+    let id = InstanceId { installation: InstallationId { title, number }, number: instance };
+    core.handle(&id).map_err(problem)?;
+    let stream = query.stream.unwrap_or(LogStream::Stdout);
+    let (sender, receiver) = mpsc::channel(LINES);
+    let offset = query.offset.unwrap_or(0);
+    tokio::spawn(logs::send(core.disk.clone(), id, stream, offset, query.follow, sender));
+    let lines = stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|line| (line, receiver))
+    });
+    Ok(ndjson(Body::from_stream(lines)))
+}
+
+async fn operations(State(core): Shared) -> Response {
+    lines(core.journal.all().iter().map(|entry| entry.body()))
+}
+
+async fn operation(
+    State(core): Shared,
+    Path(id): Path<OperationId>,
+    Query(query): Query<WaitQuery>,
+) -> Answer<OperationBody> {
+    let entry = core.journal.find(id).ok_or_else(|| {
+        Problem::new(Code::NotFound, format!("there is no operation {id} on this node"))
+    })?;
+    let Some(after) = query.after else { return Ok(Json(entry.body())) };
+    let news = tokio::time::timeout(PATIENCE, entry.news(after)).await;
+    Ok(Json(news.unwrap_or_else(|_| entry.body())))
+}
+
+async fn install(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<InstallRequest>,
+) -> Answer<OperationBody> {
+    submit(core, id, caller, Request::Install(request)).await
+}
+
+async fn uninstall(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<NameRequest>,
+) -> Answer<OperationBody> {
+    submit(core, id, caller, Request::Uninstall(named(&request.name)?)).await
+}
+
+async fn create(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<CreateRequest>,
+) -> Answer<OperationBody> {
+    submit(core, id, caller, Request::Create(request)).await
+}
+
+async fn start(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<NameRequest>,
+) -> Answer<OperationBody> {
+    submit(core, id, caller, Request::Start(named(&request.name)?)).await
+}
+
+async fn stop(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<StopRequest>,
+) -> Answer<OperationBody> {
+    submit(core, id, caller, Request::Stop(named(&request.name)?, timed(request)?)).await
+}
+
+async fn restart(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<StopRequest>,
+) -> Answer<OperationBody> {
+    submit(core, id, caller, Request::Restart(named(&request.name)?, timed(request)?)).await
+}
+
+async fn delete(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<DeleteRequest>,
+) -> Answer<OperationBody> {
+    submit(core, id, caller, Request::Delete(named(&request.name)?, request)).await
+}
+
+async fn update(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<UpdateRequest>,
+) -> Answer<OperationBody> {
+    let target: Target = named(&request.name)?;
+    if request.to.is_some() && matches!(target, Target::Instance(_)) {
+        let why = "an instance moves to its installation's version: `to` is for installations";
+        return Err(Problem::new(Code::Usage, why));
+    }
+    submit(core, id, caller, Request::Update(target, request)).await
+}
+
+async fn revert(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<NameRequest>,
+) -> Answer<OperationBody> {
+    submit(core, id, caller, Request::Revert(named(&request.name)?, request)).await
+}
+
+async fn submit(
+    State(core): Shared,
+    Path(id): Path<OperationId>,
+    Calling(caller): Calling,
+    request: Request,
+) -> Answer<OperationBody> {
+    let entry = core.submit(id, request, caller).await.map_err(problem)?;
+    Ok(Json(entry.body()))
+}
+
+fn named<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str) -> Result<T, Problem> {
+    name.parse().map_err(|error: T::Err| Problem::new(Code::BadName, error.to_string()))
+}
+
+fn timed(request: StopRequest) -> Result<StopRequest, Problem> {
+    let legal = request.timeout.is_none_or(|seconds| model::Span::from_secs_f64(seconds).is_some());
+    let refusal = || Problem::new(Code::Usage, "`timeout` is no duration in seconds");
+    legal.then_some(request).ok_or_else(refusal)
+}
+
+fn problem(failure: impl Into<Failure>) -> Problem {
+    failure.into().to_body().into()
+}
+
+fn lines<T: Serialize>(values: impl Iterator<Item = T>) -> Response {
+    let lines: Vec<Bytes> = values.map(|value| json_line(&value)).collect();
+    ndjson(Body::from(lines.concat()))
+}
+
+fn ndjson(body: Body) -> Response {
+    let mut response = body.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+    response
+}
+
+/// Lines on their way to a client.
+const LINES: usize = 64;
+/// How long a client waits for news before it asks again.
+const PATIENCE: Duration = Duration::from_secs(30);

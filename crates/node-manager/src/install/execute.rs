@@ -1,0 +1,232 @@
+//! The dull part of an install: asks the repository, then does the plan's steps one after the other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use archive::Dropped;
+use client::{ClientError, Connection};
+use durable::DiskError;
+use model::{Envelope, ObjectName, PackageName, Pin, Profile, Reference};
+use wire::serve::blocking;
+use wire::v1::{EnvelopeBody, InvalidEnvelope, PinBody};
+
+use super::plan::{Need, Present, Step, plan};
+use super::receive::{ReceiveError, receive, unpack_blob};
+use super::unpack::UnpackError;
+use crate::locks::Locks;
+use crate::store::{CannotUnpack, Form, Store};
+
+/// Whoever wants to know how far it is.
+pub(crate) trait Reporter: Send + Sync {
+    /// What is being done now, in words.
+    fn phase(&self, phase: &str);
+    /// How many bytes there are to move.
+    fn total(&self, bytes: u64);
+    /// So many more bytes were moved.
+    fn advance(&self, bytes: u64);
+    /// Something that the user should know, and that stops nothing.
+    fn note(&self, note: String);
+}
+
+/// Why an application was not installed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InstallError {
+    /// The repository does not give an envelope.
+    #[error("cannot get the envelope of `{reference}`")]
+    Envelope {
+        /// What was asked for.
+        reference: String,
+        /// Why.
+        source: ClientError,
+    },
+    /// The envelope is none.
+    #[error("the envelope of `{reference}` is not usable")]
+    Unusable {
+        /// What was asked for.
+        reference: String,
+        /// Why.
+        source: InvalidEnvelope,
+    },
+    /// An override names an object that is not there, or not whole.
+    #[error("cannot pin the package `{package}` to `{object}`")]
+    Pin {
+        /// The package.
+        package: PackageName,
+        /// The object.
+        object: ObjectName,
+        /// Why.
+        source: ClientError,
+    },
+    /// The object that an override names was not uploaded to its end.
+    #[error("cannot pin the package `{package}`: `{object}` is not complete")]
+    Incomplete {
+        /// The package.
+        package: PackageName,
+        /// The object.
+        object: ObjectName,
+    },
+    /// A package cannot be unpacked by this fettle.
+    #[error("a package has a type that is not supported")]
+    Form(#[from] CannotUnpack),
+    /// An object cannot be had.
+    #[error("{label} did not arrive")]
+    Receive {
+        /// What it was for.
+        label: String,
+        /// Why.
+        source: ReceiveError,
+    },
+    /// A blob cannot be unpacked.
+    #[error("{label} cannot be unpacked")]
+    Unpack {
+        /// What it is for.
+        label: String,
+        /// Why.
+        source: UnpackError,
+    },
+    /// The disk refuses.
+    #[error("the store cannot be used")]
+    Disk(#[from] DiskError),
+}
+
+/// What fetching needs.
+#[derive(Clone)]
+pub(crate) struct Fetch {
+    /// Where content goes.
+    pub(crate) store: Store,
+    /// Where it comes from.
+    pub(crate) connection: Connection,
+    /// One download of a digest at a time.
+    pub(crate) digests: Arc<Locks<model::Digest>>,
+    /// Whoever wants to know.
+    pub(crate) reporter: Arc<dyn Reporter>,
+}
+
+/// Asks the repository for the envelope that fits.
+pub(crate) async fn find_envelope(
+    connection: &Connection,
+    reference: &Reference,
+    profiles: &[Profile],
+) -> Result<EnvelopeBody, InstallError> {
+    let found = connection.applications().find(reference, profiles).await;
+    let body = found
+        .map_err(|source| InstallError::Envelope { reference: reference.to_string(), source })?;
+    let unusable = |source| InstallError::Unusable { reference: reference.to_string(), source };
+    body.to_model().map_err(unusable)?;
+    Ok(body)
+}
+
+/// Pins the packages that the user asked for beyond the envelope's.
+pub(crate) async fn pin_overrides(
+    connection: &Connection,
+    packages: &BTreeMap<PackageName, ObjectName>,
+) -> Result<BTreeMap<PackageName, PinBody>, InstallError> {
+    let mut pins = BTreeMap::new();
+    for (package, object) in packages {
+        let stat = connection.objects().stat(object).await.map_err(|source| InstallError::Pin {
+            package: package.clone(),
+            object: object.clone(),
+            source,
+        })?;
+        if !stat.complete {
+            let (package, object) = (package.clone(), object.clone());
+            return Err(InstallError::Incomplete { package, object });
+        }
+        let pin = Pin {
+            object: object.clone(),
+            digest: stat.digest,
+            size: stat.size,
+            media: stat.media(),
+            measured: stat.measured.map(Into::into),
+        };
+        pins.insert(package.clone(), PinBody::from_model(&pin));
+    }
+    Ok(pins)
+}
+
+/// Brings everything that the envelope needs into the store.
+pub(crate) async fn bring_in(fetch: &Fetch, envelope: &Envelope) -> Result<(), InstallError> {
+    let needs = Need::of(envelope)?;
+    let store = fetch.store.clone();
+    let facts = blocking(move || {
+        let present = |need: &Need| {
+            let tree = match &need.form {
+                Form::Tree(key) => store.has_tree(key)?,
+                Form::File => true,
+            };
+            Ok(Present { blob: store.has_blob(&need.pin.digest)?, tree })
+        };
+        let facts = needs.into_iter().map(|need| present(&need).map(|present| (need, present)));
+        facts.collect::<Result<Vec<_>, DiskError>>()
+    });
+    let plan = plan(&facts.await?);
+    fetch.reporter.total(plan.bytes);
+    for step in plan.steps {
+        let dropped = match step {
+            Step::Receive { label, pin, unpack } => {
+                fetch.reporter.phase(&format!("receiving {label}"));
+                receive_with_retries(fetch, &pin, unpack)
+                    .await
+                    .map_err(|source| InstallError::Receive { label: label.clone(), source })
+                    .map(|dropped| (label, dropped))?
+            }
+            Step::Unpack { label, pin, key } => {
+                fetch.reporter.phase(&format!("unpacking {label}"));
+                let store = fetch.store.clone();
+                let unpacked = blocking(move || {
+                    let dropped = unpack_blob(&store, &pin, key)?.publish(store.disk())?;
+                    Ok(dropped)
+                });
+                let failed = |source| InstallError::Unpack { label: label.clone(), source };
+                let dropped = unpacked.await.map_err(failed)?;
+                (label, dropped)
+            }
+        };
+        note_dropped(fetch, &dropped.0, dropped.1);
+    }
+    Ok(())
+}
+
+/// A lost connection is worth another attempt, which goes on where the last one stopped. What the server
+/// refuses, and what the disk refuses, is not.
+async fn receive_with_retries(
+    fetch: &Fetch,
+    pin: &Pin,
+    unpack: Option<crate::store::TreeKey>,
+) -> Result<Dropped, ReceiveError> {
+    let _one_at_a_time = fetch.digests.lock(&pin.digest).await;
+    let mut pauses = PAUSES.iter();
+    loop {
+        let outcome = receive(&fetch.store, &fetch.connection, pin, unpack, &fetch.reporter).await;
+        match outcome {
+            Err(ReceiveError::Transfer { ref source, .. }) if source.is_transient() => {
+                let Some(pause) = pauses.next() else { return outcome };
+                fetch.reporter.phase(&format!("waiting to go on with {}: {source}", pin.object));
+                tokio::time::sleep(*pause).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn note_dropped(fetch: &Fetch, label: &str, dropped: Dropped) {
+    let Dropped { special_bits, attributes } = dropped;
+    for (count, what) in [
+        (special_bits, "set-user-id, set-group-id or sticky bits"),
+        (attributes, "extended attributes or access lists"),
+    ] {
+        if count > 0 {
+            fetch.reporter.note(format!("{label}: {what} of {count} entries were left out"));
+        }
+    }
+}
+
+/// Between attempts after a lost connection; about eight seconds in all.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(400),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];

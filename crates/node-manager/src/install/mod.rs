@@ -1,0 +1,19 @@
+//! Installing: from a reference to a version on disk.
+//!
+//! `plan` decides what is to be fetched and unpacked, from facts; `execute` does it, one step after the
+//! other; `receive` and `unpack` are its hands: bytes are hashed, kept and unpacked as they arrive, and
+//! nothing has a name before the digest is right. `lay_out` makes the directories that point to it all.
+
+mod execute;
+mod lay_out;
+mod plan;
+mod receive;
+mod tree_manifest;
+mod unpack;
+
+pub(crate) use execute::{Fetch, InstallError, Reporter, bring_in, find_envelope, pin_overrides};
+pub(crate) use lay_out::{
+    LayOutError, NewInstallation, VersionContent, lay_out_installation, lay_out_version,
+};
+pub(crate) use receive::ReceiveError;
+pub(crate) use unpack::UnpackError;

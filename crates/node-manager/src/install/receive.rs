@@ -1,0 +1,283 @@
+//! Receiving one object: its bytes are kept, hashed and unpacked in one pass as they arrive, and have no
+//! name before the digest is right.
+//!
+//! What arrives goes to `staging/receive-<sha256>`, which outlives an interruption: the next attempt reads
+//! what is there again (for the digest and the unpacker need it) and asks the server for the rest. If the
+//! digest is wrong after such a continuation, what was there may have been torn by a power cut, so it is
+//! received once more from its beginning; if it is wrong then, the server has other bytes.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use archive::Dropped;
+use bytes::Bytes;
+use client::{ClientError, Connection, Incoming};
+use durable::{DiskError, StagedFile};
+use model::{Digest, Hasher, Pin};
+use tokio::sync::mpsc;
+use wire::serve::blocking;
+
+use super::execute::Reporter;
+use super::unpack::{UnpackError, Unpacked, unpack_file, unpack_tar};
+use crate::layout;
+use crate::store::{Store, TreeKey};
+
+/// Why an object was not received.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReceiveError {
+    /// The server does not send it, or not to its end.
+    #[error("cannot download `{object}`")]
+    Transfer {
+        /// The object.
+        object: String,
+        /// Why.
+        source: ClientError,
+    },
+    /// The bytes are not those that the envelope pins.
+    #[error("`{object}` has the digest {found} on the server, and the envelope pins {pinned}")]
+    Digest {
+        /// The object.
+        object: String,
+        /// What came.
+        found: Digest,
+        /// What should have come.
+        pinned: Digest,
+    },
+    /// The server has another number of bytes under this name.
+    #[error("`{object}` has {found} bytes on the server, and the envelope pins {pinned}")]
+    Size {
+        /// The object.
+        object: String,
+        /// What the server says.
+        found: u64,
+        /// What should be.
+        pinned: u64,
+    },
+    /// The bytes are right, and cannot be unpacked.
+    #[error("cannot unpack `{object}`")]
+    Unpack {
+        /// The object.
+        object: String,
+        /// Why.
+        source: UnpackError,
+    },
+    /// The bytes ended early and nobody said why.
+    #[error("`{object}` ended after {at} of {size} bytes")]
+    Cut {
+        /// The object.
+        object: String,
+        /// Bytes that came.
+        at: u64,
+        /// Bytes that should have come.
+        size: u64,
+    },
+    /// The disk refuses.
+    #[error("cannot keep `{object}`")]
+    Disk {
+        /// The object.
+        object: String,
+        /// Why.
+        source: DiskError,
+    },
+}
+
+/// Receives an object into the store, and its tree with it where `unpack` says so.
+pub(super) async fn receive(
+    store: &Store,
+    connection: &Connection,
+    pin: &Pin,
+    unpack: Option<TreeKey>,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<Dropped, ReceiveError> {
+    match attempt(store, connection, pin, unpack, reporter).await? {
+        Attempt::Done(dropped) => Ok(dropped),
+        Attempt::Again => match attempt(store, connection, pin, unpack, reporter).await? {
+            Attempt::Done(dropped) => Ok(dropped),
+            Attempt::Again => Err(mismatch(pin, pin.digest)), // an attempt from zero never says so
+        },
+    }
+}
+
+enum Attempt {
+    Done(Dropped),
+    /// What was there before was wrong, and is gone now.
+    Again,
+}
+
+async fn attempt(
+    store: &Store,
+    connection: &Connection,
+    pin: &Pin,
+    unpack: Option<TreeKey>,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<Attempt, ReceiveError> {
+    let object = pin.object.to_string();
+    let disk_error = |source| ReceiveError::Disk { object: object.clone(), source };
+    let transfer_error = |source| ReceiveError::Transfer { object: object.clone(), source };
+    let (disk, name, size) = (store.disk().clone(), layout::partial(&pin.digest), pin.size);
+    let staged = blocking(move || {
+        let staged = disk.resume_file(&name)?;
+        staged.truncate(if staged.len() > size { 0 } else { size })?;
+        Ok(staged)
+    });
+    let staged = staged.await.map_err(disk_error)?;
+    let there = staged.len();
+    reporter.advance(there);
+    let incoming = if there < pin.size {
+        let opened = connection.objects().open(&pin.object, there, Some(&pin.digest)).await;
+        let incoming = opened.map_err(transfer_error)?;
+        if incoming.size != pin.size {
+            let found = incoming.size;
+            return Err(ReceiveError::Size { object, found, pinned: pin.size });
+        }
+        Some(incoming)
+    } else {
+        None
+    };
+    let (sender, pieces) = mpsc::channel(PIECES);
+    let (worker_store, worker_pin, worker_reporter) =
+        (store.clone(), pin.clone(), reporter.clone());
+    let work = blocking(move || {
+        let intake = Intake {
+            staged,
+            position: 0,
+            there,
+            hasher: Hasher::new(),
+            pieces,
+            current: Bytes::new(),
+            reporter: worker_reporter,
+            failed: None,
+        };
+        take_in(&worker_store, &worker_pin, unpack, intake)
+    });
+    let (outcome, fed) = futures_util::future::join(work, feed(incoming, sender)).await;
+    match (outcome, fed) {
+        (Ok(outcome), _) => Ok(outcome),
+        (Err(_), Err(source)) => Err(transfer_error(source)),
+        (Err(error), Ok(())) => Err(error),
+    }
+}
+
+/// Hands the pieces over as they come. Ends early when the other side wants no more.
+async fn feed(incoming: Option<Incoming>, sender: mpsc::Sender<Bytes>) -> Result<(), ClientError> {
+    let Some(mut incoming) = incoming else { return Ok(()) };
+    while let Some(piece) = incoming.next_piece().await? {
+        if sender.send(piece).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Reads it all, judges, and gives names. Blocking.
+fn take_in(
+    store: &Store,
+    pin: &Pin,
+    unpack: Option<TreeKey>,
+    mut intake: Intake,
+) -> Result<Attempt, ReceiveError> {
+    let object = || pin.object.to_string();
+    let disk_error = |source| ReceiveError::Disk { object: object(), source };
+    let on_the_way = unpack.filter(|key| key.container() == archive::Container::Tar);
+    let unpacked = on_the_way.map(|key| unpack_tar(store.disk(), key, &mut intake));
+    // Also what lies behind the end of an archive belongs to the object, and to its digest. And where an
+    // archive is broken, the digest tells damage on the way from an archive that was made so.
+    let drained = io::copy(&mut intake, &mut io::sink());
+    if let Some(source) = intake.failed.take() {
+        return Err(disk_error(source));
+    }
+    if drained.is_err() || intake.position != pin.size {
+        // The pieces ended early: the other side knows why. What is there stays for the next attempt.
+        return Err(ReceiveError::Cut { object: object(), at: intake.position, size: pin.size });
+    }
+    let Intake { staged, hasher, there, .. } = intake;
+    let found = hasher.finish();
+    if found != pin.digest {
+        drop(unpacked);
+        staged.discard().map_err(disk_error)?;
+        return if there > 0 { Ok(Attempt::Again) } else { Err(mismatch(pin, found)) };
+    }
+    let unpack_error = |source| ReceiveError::Unpack { object: object(), source };
+    let unpacked: Option<Unpacked> = match unpacked.transpose() {
+        Ok(unpacked) => unpacked,
+        Err(error) => {
+            staged.discard().map_err(disk_error)?; // right, but of no use
+            return Err(unpack_error(error));
+        }
+    };
+    let key = layout::key(&pin.digest);
+    store.blobs().publish(staged, key, 0o444).map_err(disk_error)?;
+    let unpacked = match (unpacked, unpack) {
+        (Some(unpacked), _) => Some(unpacked),
+        (None, Some(key)) => Some(unpack_blob(store, pin, key).map_err(unpack_error)?),
+        (None, None) => None,
+    };
+    let dropped = unpacked.map(|unpacked| unpacked.publish(store.disk())).transpose();
+    Ok(Attempt::Done(dropped.map_err(disk_error)?.unwrap_or_default()))
+}
+
+/// Unpacks a blob of the store into a tree without a name.
+pub(super) fn unpack_blob(store: &Store, pin: &Pin, key: TreeKey) -> Result<Unpacked, UnpackError> {
+    match store.blobs().open(layout::key(&pin.digest))? {
+        Some(file) => unpack_file(store.disk(), key, file),
+        None => Err(UnpackError::Archive(archive::Error::Truncated)), // it was published just now
+    }
+}
+
+fn mismatch(pin: &Pin, found: Digest) -> ReceiveError {
+    ReceiveError::Digest { object: pin.object.to_string(), found, pinned: pin.digest }
+}
+
+/// The bytes on their way: read from what is there, then from the network, which is kept as it comes.
+struct Intake {
+    staged: StagedFile,
+    position: u64,
+    there: u64,
+    hasher: Hasher,
+    pieces: mpsc::Receiver<Bytes>,
+    current: Bytes,
+    reporter: Arc<dyn Reporter>,
+    /// The disk's refusal, which an archive reader in between would wrap beyond recognition.
+    failed: Option<DiskError>,
+}
+
+impl Read for Intake {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.failed.is_some() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let count = if self.position < self.there {
+            let left = usize::try_from(self.there - self.position).unwrap_or(usize::MAX);
+            let most = buffer.len().min(left);
+            match self.staged.read_at(self.position, &mut buffer[..most]) {
+                Ok(count) => count,
+                Err(error) => return Err(self.refuse(error)),
+            }
+        } else {
+            if self.current.is_empty() {
+                let Some(piece) = self.pieces.blocking_recv() else { return Ok(0) };
+                if let Err(error) = self.staged.write_at(self.position, &piece) {
+                    return Err(self.refuse(error));
+                }
+                self.reporter.advance(piece.len() as u64);
+                self.current = piece;
+            }
+            let count = buffer.len().min(self.current.len());
+            buffer[..count].copy_from_slice(&self.current.split_to(count));
+            count
+        };
+        self.hasher.update(&buffer[..count]);
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Intake {
+    fn refuse(&mut self, error: DiskError) -> io::Error {
+        self.failed = Some(error);
+        io::ErrorKind::StorageFull.into()
+    }
+}
+
+/// Pieces on their way from the network.
+const PIECES: usize = 8;

@@ -1,0 +1,196 @@
+//! Instances on disk: made whole by one rename, moved from version to version by links, removed by one
+//! rename. Owns the order of these steps; refuses to know about processes (`supervise` does), but relies
+//! on there being none while an instance is moved or removed.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use durable::{Disk, DiskError, Seal, StagedDir};
+use model::InstanceId;
+
+use crate::inventory::{self, ReadError};
+use crate::layout::{self, VersionName};
+use crate::record::{self, InstanceRecord, Unusable};
+
+/// Why an instance was not changed on disk.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InstanceError {
+    /// What is there cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The disk refuses.
+    #[error("cannot change `{instance}` on disk")]
+    Disk {
+        /// Which.
+        instance: InstanceId,
+        /// Why.
+        source: DiskError,
+    },
+    /// A record cannot be written.
+    #[error("cannot change `{instance}` on disk")]
+    Record {
+        /// Which.
+        instance: InstanceId,
+        /// Why.
+        source: Unusable,
+    },
+    /// A record has no form.
+    #[error("cannot change `{instance}` on disk")]
+    Encode {
+        /// Which.
+        instance: InstanceId,
+        /// Why.
+        source: durable::record::RecordError,
+    },
+}
+
+/// Makes an instance on this version. If it is there already, it stays as it is.
+pub(crate) fn create(
+    disk: &Disk,
+    id: &InstanceId,
+    version: &VersionName,
+    record: &InstanceRecord,
+) -> Result<(), InstanceError> {
+    let failed = |source| InstanceError::Disk { instance: id.clone(), source };
+    let target = layout::instance(id);
+    if disk.metadata(&target).map_err(failed)?.is_some() {
+        return Ok(());
+    }
+    let encode = |source| InstanceError::Encode { instance: id.clone(), source };
+    let info = durable::record::encode(record).map_err(encode)?;
+    let make = || {
+        let mut staged = disk.stage_dir()?;
+        staged.write(Path::new("info"), &info, 0o600)?;
+        staged.write(Path::new("systemname"), account_name().as_bytes(), 0o644)?;
+        let link = format!("../../{version}");
+        staged.symlink(Path::new("version"), link.as_bytes(), None, false)?;
+        for directory in ["logs", "credentials", "root"] {
+            staged.directory(Path::new(directory), None)?;
+        }
+        let packages = Path::new(layout::PACKAGES).join(version.to_string());
+        fill_packages(disk, &mut staged, &packages, id, version)?;
+        let link = Path::new("..").join(&packages);
+        let name = Path::new("root").join(layout::PACKAGES);
+        staged.symlink(&name, link.as_os_str().as_bytes(), None, false)?;
+        staged.publish(&target, Seal::Writable).map(drop)
+    };
+    make().map_err(failed)
+}
+
+/// Moves an instance to a version. Repeating it, also after it was cut off anywhere, ends in the same
+/// state: the packages of the version are made first, then `version` says what is true, then the
+/// workspace's link follows it.
+pub(crate) fn switch(
+    disk: &Disk,
+    id: &InstanceId,
+    version: &VersionName,
+) -> Result<(), InstanceError> {
+    let packages = layout::instance_packages(id, version);
+    let work = || {
+        if disk.metadata(&packages)?.is_none() {
+            let mut staged = disk.stage_dir()?;
+            fill_packages(disk, &mut staged, Path::new(""), id, version)?;
+            staged.publish(&packages, Seal::Writable)?;
+        }
+        disk.point(&layout::instance_version(id), Path::new(&format!("../../{version}")))?;
+        point_workspace(disk, id, version)
+    };
+    work().map_err(|source| InstanceError::Disk { instance: id.clone(), source })
+}
+
+/// Makes the workspace's link follow `version`, where a crash came between the two.
+pub(crate) fn repair(disk: &Disk, id: &InstanceId) -> Result<(), InstanceError> {
+    let version = inventory::instance_version(disk, id)?;
+    point_workspace(disk, id, &version)
+        .map_err(|source| InstanceError::Disk { instance: id.clone(), source })
+}
+
+/// Removes an instance with all that it has. An absent one is fine.
+pub(crate) fn delete(disk: &Disk, id: &InstanceId) -> Result<(), InstanceError> {
+    disk.discard(&layout::instance(id))
+        .map_err(|source| InstanceError::Disk { instance: id.clone(), source })
+}
+
+/// Records what should be.
+pub(crate) fn write_record(
+    disk: &Disk,
+    id: &InstanceId,
+    record: &InstanceRecord,
+) -> Result<(), InstanceError> {
+    record::write(disk, &layout::instance(id).join("info"), record)
+        .map_err(|source| InstanceError::Record { instance: id.clone(), source })
+}
+
+/// Links to every package of the version: to the tree itself, or to the version's file.
+fn fill_packages(
+    disk: &Disk,
+    staged: &mut StagedDir,
+    inside: &Path,
+    id: &InstanceId,
+    version: &VersionName,
+) -> Result<(), DiskError> {
+    let of_version = layout::version(&id.installation, version);
+    let from = layout::instance_packages(id, version);
+    staged.directory(inside, None)?;
+    for entry in disk.list(&of_version.join(layout::PACKAGES))? {
+        let package = of_version.join(layout::PACKAGES).join(&entry.name);
+        // The version's own link says where the content is, relative to the version.
+        let Some(target) = disk.read_link(&package)? else { continue };
+        let content = resolve(&of_version.join(layout::PACKAGES), &target);
+        let link = layout::relative(&from, &content);
+        staged.symlink(&inside.join(&entry.name), link.as_os_str().as_bytes(), None, false)?;
+    }
+    Ok(())
+}
+
+/// Where a relative link leads, by its words alone: these links are ours and climb over no others.
+fn resolve(directory: &Path, target: &Path) -> std::path::PathBuf {
+    use std::path::Component;
+    let mut path = directory.to_owned();
+    for component in target.components() {
+        match component {
+            Component::ParentDir => drop(path.pop()),
+            other => path.push(other),
+        }
+    }
+    path
+}
+
+fn point_workspace(disk: &Disk, id: &InstanceId, version: &VersionName) -> Result<(), DiskError> {
+    let target = format!("../{}/{version}", layout::PACKAGES);
+    disk.point(&layout::workspace_packages(id), Path::new(&target))
+}
+
+/// The account that instances run as: the manager's own. By its name where the system's list has one.
+fn account_name() -> String {
+    let uid = rustix::process::geteuid().as_raw().to_string();
+    let list = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    account_in(&list, &uid).map_or(uid.clone(), str::to_owned)
+}
+
+/// passwd(5): name, password, uid, … joined by colons.
+fn account_in<'a>(list: &'a str, uid: &str) -> Option<&'a str> {
+    list.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then_some(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_known_by_its_name_where_there_is_one() {
+        let list = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nbroken\n";
+        assert_eq!(account_in(list, "65534"), Some("nobody"));
+        assert_eq!(account_in(list, "1000"), None);
+    }
+
+    #[test]
+    fn links_are_resolved_by_their_words() {
+        assert_eq!(resolve(Path::new("a/b/c"), Path::new("../../x/y")), Path::new("a/x/y"));
+        assert_eq!(resolve(Path::new("a"), Path::new("b")), Path::new("a/b"));
+    }
+}

@@ -1,0 +1,303 @@
+//! What is on disk, drawn. Each path is a function of values that were parsed; nothing else in this
+//! crate joins paths of the tree.
+//!
+//! ```text
+//! <root>/
+//!   format                      record: this is a node's tree, and of which version
+//!   lock                        held by the one manager of the tree
+//!   store/
+//!     blobs/<aa>/<sha256>       downloaded bytes
+//!     trees/<aa>/<key>/         unpacked: manifest, files/ (read-only); key = digest and how it was unpacked
+//!   apps/app-<hash>/            one per title; hash = first 16 bytes of its SHA-256
+//!     info                      record: title, the next installation's number
+//!     installation-<n>/
+//!       origin                  record: server, reference as given, profile that matched, who and when
+//!       config                  record: overrides of environment and arguments
+//!       packages                record: overrides of packages, pinned
+//!       status                  record: state, the next version's and instance's numbers
+//!       <n>-<semver>/           a version: envelope (record), bin, previous -> ../<n>-<semver>,
+//!                               pkg/<name> (hard link to the blob), pkg/<name>.__info,
+//!                               packages/<name> -> the tree's files, or ../pkg/<name>
+//!       current -> <n>-<semver>
+//!       instances/instance-<m>/
+//!         info                  record: what should be, who made it and when
+//!         systemname            the account that it runs as
+//!         version -> ../../<n>-<semver>
+//!         packages/<n>-<semver>/<name>  -> the tree's files, or the version's file
+//!         root/                 the workspace, the program's own; packages -> ../packages/<n>-<semver>
+//!         logs/                 stdout, stderr, and what the program puts there
+//!         credentials/
+//!   operations/<id>             record: what was asked for and how it ended
+//!   run/<boot id>/              what is true within one boot: <instance> (record, not synced)
+//!   staging/  trash/            durable's
+//! ```
+//!
+//! Everything but `run/` is synced before it is acted on. `run/` of another boot is removed.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use durable::Key;
+use model::{Digest, InstallationId, InstanceId, OperationId, PackageName, Title, Version};
+
+use crate::store::TreeKey;
+
+/// The record that says what this tree is.
+pub(crate) fn format() -> PathBuf {
+    "format".into()
+}
+
+/// The lock that the manager of the tree holds.
+pub(crate) fn lock() -> PathBuf {
+    "lock".into()
+}
+
+/// Where blobs lie.
+pub(crate) fn blobs() -> PathBuf {
+    "store/blobs".into()
+}
+
+/// Where unpacked trees lie.
+pub(crate) fn trees() -> PathBuf {
+    "store/trees".into()
+}
+
+/// One unpacked tree.
+pub(crate) fn tree(key: &TreeKey) -> PathBuf {
+    trees().join(&key.digest().hex()[..2]).join(key.to_string())
+}
+
+/// The files of one unpacked tree.
+pub(crate) fn tree_files(key: &TreeKey) -> PathBuf {
+    tree(key).join(TREE_FILES)
+}
+
+/// Where applications lie.
+pub(crate) fn apps() -> PathBuf {
+    "apps".into()
+}
+
+/// All installations of one title.
+pub(crate) fn app(title: &Title) -> PathBuf {
+    apps().join(format!("app-{}", &Digest::of(title.as_str().as_bytes()).hex()[..32]))
+}
+
+/// The record of one title.
+pub(crate) fn app_info(title: &Title) -> PathBuf {
+    app(title).join("info")
+}
+
+/// One installation.
+pub(crate) fn installation(id: &InstallationId) -> PathBuf {
+    app(&id.title).join(format!("installation-{}", id.number))
+}
+
+/// One version of an installation.
+pub(crate) fn version(id: &InstallationId, version: &VersionName) -> PathBuf {
+    installation(id).join(version.to_string())
+}
+
+/// The link to the current version.
+pub(crate) fn current(id: &InstallationId) -> PathBuf {
+    installation(id).join("current")
+}
+
+/// Where the instances of an installation lie.
+pub(crate) fn instances(id: &InstallationId) -> PathBuf {
+    installation(id).join("instances")
+}
+
+/// One instance.
+pub(crate) fn instance(id: &InstanceId) -> PathBuf {
+    instances(&id.installation).join(format!("instance-{}", id.number))
+}
+
+/// Which version an instance is on.
+pub(crate) fn instance_version(id: &InstanceId) -> PathBuf {
+    instance(id).join("version")
+}
+
+/// What an instance sees of a version's packages.
+pub(crate) fn instance_packages(id: &InstanceId, version: &VersionName) -> PathBuf {
+    instance(id).join(PACKAGES).join(version.to_string())
+}
+
+/// The workspace.
+pub(crate) fn workspace(id: &InstanceId) -> PathBuf {
+    instance(id).join("root")
+}
+
+/// The link in the workspace that leads to the packages.
+pub(crate) fn workspace_packages(id: &InstanceId) -> PathBuf {
+    workspace(id).join(PACKAGES)
+}
+
+/// The directory of logs.
+pub(crate) fn logs(id: &InstanceId) -> PathBuf {
+    instance(id).join("logs")
+}
+
+/// One stream's log.
+pub(crate) fn log(id: &InstanceId, stream: wire::v1::LogStream) -> PathBuf {
+    logs(id).join(stream.as_str())
+}
+
+/// Where operations lie.
+pub(crate) fn operations() -> PathBuf {
+    "operations".into()
+}
+
+/// One operation.
+pub(crate) fn operation(id: OperationId) -> PathBuf {
+    operations().join(id.to_string())
+}
+
+/// What is true within some boot.
+pub(crate) fn runs() -> PathBuf {
+    "run".into()
+}
+
+/// What is true within this boot.
+pub(crate) fn run(boot: &str) -> PathBuf {
+    runs().join(boot)
+}
+
+/// What is true of one instance within this boot.
+pub(crate) fn observed(boot: &str, id: &InstanceId) -> PathBuf {
+    run(boot).join(format!("{}.{}.{}", id.installation.title, id.installation.number, id.number))
+}
+
+/// The name that a partly received blob has in `staging/`.
+pub(crate) fn partial(digest: &Digest) -> String {
+    format!("{PARTIAL}{}", digest.hex())
+}
+
+/// The path of `to` as a relative link in the directory `from` has it; both are paths of the tree.
+pub(crate) fn relative(from: &Path, to: &Path) -> PathBuf {
+    let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(shared).map(|_| Path::new(".."));
+    let down = to.components().skip(shared);
+    up.map(Path::to_path_buf).chain(down.map(|c| PathBuf::from(c.as_os_str()))).collect()
+}
+
+/// A package's file name beside its media info: the version's `pkg/<name>`.
+pub(crate) fn pkg(name: &PackageName) -> PathBuf {
+    Path::new("pkg").join(name.as_str())
+}
+
+/// The media info beside it.
+pub(crate) fn pkg_info(name: &PackageName) -> PathBuf {
+    Path::new("pkg").join(format!("{name}.__info"))
+}
+
+/// A package as programs see it, in a version's directory.
+pub(crate) fn package(name: &PackageName) -> PathBuf {
+    Path::new(PACKAGES).join(name.as_str())
+}
+
+/// A blob's key is its digest.
+pub(crate) fn key(digest: &Digest) -> Key {
+    Key(*digest.as_bytes())
+}
+
+/// Names within a version's directory.
+pub(crate) const BIN: &str = "bin";
+/// The envelope as it was published.
+pub(crate) const ENVELOPE: &str = "envelope";
+/// The link to the version before.
+pub(crate) const PREVIOUS: &str = "previous";
+/// Packages as programs see them.
+pub(crate) const PACKAGES: &str = "packages";
+/// Where the files of an unpacked tree are.
+pub(crate) const TREE_FILES: &str = "files";
+/// What is in an unpacked tree, a line each.
+pub(crate) const TREE_MANIFEST: &str = "manifest";
+/// How the names of partly received blobs begin.
+pub(crate) const PARTIAL: &str = "receive-";
+
+/// Name of a version's directory: the number of the version within its installation, and its SemVer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct VersionName {
+    /// From 1, counted up, never used again within the installation.
+    pub(crate) number: u32,
+    /// What the envelope says.
+    pub(crate) version: Version,
+}
+
+impl fmt::Display for VersionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.number, self.version)
+    }
+}
+
+impl FromStr for VersionName {
+    type Err = NoVersionName;
+    fn from_str(text: &str) -> Result<Self, NoVersionName> {
+        let (number, version) = text.split_once('-').ok_or(NoVersionName)?;
+        let parsed = VersionName {
+            number: number.parse().map_err(|_| NoVersionName)?,
+            version: Version::parse(version).map_err(|_| NoVersionName)?,
+        };
+        (parsed.to_string() == text).then_some(parsed).ok_or(NoVersionName)
+    }
+}
+
+impl serde::Serialize for VersionName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for VersionName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A text that names no version's directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`N-SEMVER` is wanted")]
+pub(crate) struct NoVersionName;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn links_lead_from_where_they_are_to_where_the_thing_is() {
+        for (from, to, link) in
+            [("a/b", "a/c/d", "../c/d"), ("a/b/c", "s/t", "../../../s/t"), ("a", "a/b", "b")]
+        {
+            assert_eq!(relative(Path::new(from), Path::new(to)), Path::new(link));
+        }
+    }
+
+    #[test]
+    fn two_titles_never_share_a_directory_and_every_path_stays_in_the_tree() {
+        let id = |text: &str| text.parse::<InstanceId>().unwrap();
+        assert_ne!(app(&id("a/1/1").installation.title), app(&id("b/1/1").installation.title));
+        let path = workspace_packages(&id("weather/1/2"));
+        assert!(
+            path.is_relative()
+                && path.ends_with("installation-1/instances/instance-2/root/packages")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_version_name_prints_and_parses_to_itself(n in 1u32.., v in "[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}(-[a-z]{1,4})?(\\+[a-z0-9]{1,4})?") {
+            if let Ok(version) = Version::parse(&v) {
+                let name = VersionName { number: n, version };
+                prop_assert_eq!(name.to_string().parse(), Ok(name));
+            }
+        }
+
+        #[test]
+        fn arbitrary_directory_names_never_panic(text in "\\PC{0,30}") {
+            let _ = text.parse::<VersionName>();
+        }
+    }
+}

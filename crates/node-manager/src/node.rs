@@ -1,0 +1,369 @@
+//! A node: opens its tree, brings it back in order after whatever happened, hands out the service, and
+//! holds what its operations share.
+//!
+//! Recovery is short because nothing is left half done under its own name: what lies in `staging/` and
+//! `trash/` goes (partly received blobs stay), a tree whose top a crash left open is closed, what was
+//! true within another boot is forgotten, instances are found again, and what was asked for goes on.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use client::{Connection, Endpoint};
+use durable::{Disk, DiskError, Lock, LockMode};
+use model::{Caller, Digest, InstallationId, InstanceId, OperationId, Policy, Timestamp, Title};
+use tokio::sync::OwnedMutexGuard;
+use wire::serve::{Service, blocking};
+use wire::v1::{InstallationBody, OriginBody, OverridesBody};
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::http;
+use crate::inventory::{self, ReadError};
+use crate::layout;
+use crate::locks::Locks;
+use crate::operation::{self, Entry, Journal, JournalError};
+use crate::record::{self, FormatRecord, Request, Unusable};
+use crate::store::Store;
+use crate::supervise::{self, Handle, Refusal};
+
+/// A running node manager. Dropping it leaves the programs alone.
+#[derive(Debug)]
+pub struct Node {
+    core: Arc<Core>,
+    _lock: Lock,
+}
+
+/// Why a node cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another manager has it.
+    #[error("another node manager runs on `{}`", .root.display())]
+    Locked {
+        /// The tree.
+        root: std::path::PathBuf,
+    },
+    /// A newer fettle wrote it.
+    #[error("the tree at `{}` has version {found}; this fettle knows up to {known}", .root.display())]
+    TooNew {
+        /// The tree.
+        root: std::path::PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
+    /// The disk refuses.
+    #[error("cannot open the tree of the node")]
+    Disk(#[from] DiskError),
+    /// A record that must be there cannot be used.
+    #[error("the tree of the node is damaged")]
+    Damaged {
+        /// Which thing, and why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The system does not say which boot this is.
+    #[error("cannot read the id of this boot")]
+    Boot(#[source] std::io::Error),
+    /// The repository's address cannot be used.
+    #[error("cannot use the repository's address")]
+    Server(#[source] client::ClientError),
+}
+
+/// What the operations of a node share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) disk: Disk,
+    pub(crate) store: Store,
+    pub(crate) journal: Journal,
+    pub(crate) digest_locks: Arc<Locks<Digest>>,
+    pub(crate) installation_locks: Locks<InstallationId>,
+    pub(crate) title_lock: tokio::sync::Mutex<()>,
+    instance_locks: Locks<InstanceId>,
+    connection: Option<Connection>,
+    boot: String,
+    instances: RwLock<BTreeMap<InstanceId, Handle>>,
+    updating: Mutex<HashMap<InstanceId, OperationId>>,
+}
+
+/// Marks an instance as being moved to another version, for as long as it lives.
+pub(crate) struct Updating<'a> {
+    core: &'a Core,
+    instance: InstanceId,
+}
+
+impl Node {
+    /// Opens the tree at `config.root`, made if it is missing, and recovers. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Nothing is thrown away to make an open succeed.
+    pub async fn open(config: Config) -> Result<Node, OpenError> {
+        let boot = supervise::boot_id().map_err(OpenError::Boot)?;
+        let connection = config.server.as_ref().map(Connection::new).transpose();
+        let connection = connection.map_err(OpenError::Server)?;
+        let (root, this_boot) = (config.root.clone(), boot.clone());
+        let (disk, lock, journal) = blocking(move || open_tree(&root, &this_boot)).await?;
+        let core = Arc::new(Core {
+            store: Store::new(disk.clone()),
+            digest_locks: Arc::default(),
+            installation_locks: Locks::default(),
+            title_lock: tokio::sync::Mutex::default(),
+            instance_locks: Locks::default(),
+            instances: RwLock::default(),
+            updating: Mutex::default(),
+            config,
+            disk,
+            journal,
+            connection,
+            boot,
+        });
+        core.find_instances().await?;
+        for entry in core.journal.unfinished() {
+            tracing::info!(operation = %entry.id(), "goes on after a restart");
+            tokio::spawn(operation::run(core.clone(), entry));
+        }
+        Ok(Node { core, _lock: lock })
+    }
+
+    /// The routes of the node.
+    pub fn service(&self) -> Service<()> {
+        let policy = Policy::Owner {
+            uid: rustix::process::geteuid().as_raw(),
+            loopback_may_write: self.core.config.loopback_may_write,
+        };
+        http::service(policy, self.core.clone())
+    }
+}
+
+/// What time it is.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
+}
+
+fn open_tree(root: &std::path::Path, boot: &str) -> Result<(Disk, Lock, Journal), OpenError> {
+    let disk = Disk::create(root)?;
+    let locked = disk.try_lock(&layout::lock(), LockMode::Exclusive)?;
+    let lock = locked.ok_or_else(|| OpenError::Locked { root: root.to_owned() })?;
+    match record::find::<FormatRecord>(&disk, &layout::format()) {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            let format = FormatRecord { created: now() };
+            record::write(&disk, &layout::format(), &format).map_err(OpenError::damaged)?;
+        }
+        Err(Unusable::TooNew { found, known, .. }) => {
+            return Err(OpenError::TooNew { root: root.to_owned(), found, known });
+        }
+        Err(unusable) => return Err(OpenError::damaged(unusable)),
+    }
+    for directory in [layout::blobs(), layout::trees(), layout::apps(), layout::operations()] {
+        disk.make_dir(&directory, 0o755)?;
+    }
+    disk.empty_trash()?;
+    disk.empty_staging_except(|name| name.starts_with(layout::PARTIAL))?;
+    forget_other_boots(&disk, boot)?;
+    close_trees(&disk)?;
+    let journal = Journal::open(disk.clone()).map_err(|error| match error {
+        JournalError::Disk(error) => OpenError::Disk(error),
+        other => OpenError::damaged(other),
+    })?;
+    Ok((disk, lock, journal))
+}
+
+fn forget_other_boots(disk: &Disk, boot: &str) -> Result<(), DiskError> {
+    for entry in disk.list(&layout::runs())? {
+        if entry.name != boot {
+            disk.discard(&layout::runs().join(entry.name))?;
+        }
+    }
+    disk.make_dir(&layout::run(boot), 0o700)
+}
+
+/// A tree is renamed into the store with its top still open; a crash right then leaves it so.
+fn close_trees(disk: &Disk) -> Result<(), DiskError> {
+    for shard in disk.list(&layout::trees())? {
+        let shard = layout::trees().join(shard.name);
+        for tree in disk.list(&shard)? {
+            disk.close_tree(&shard.join(tree.name))?;
+        }
+    }
+    Ok(())
+}
+
+impl OpenError {
+    fn damaged(source: impl std::error::Error + Send + Sync + 'static) -> OpenError {
+        OpenError::Damaged { source: Box::new(source) }
+    }
+}
+
+impl Core {
+    /// Takes a change on, or finds the one with this id, and has it run.
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        id: OperationId,
+        request: Request,
+        caller: Caller,
+    ) -> Result<Arc<Entry>, JournalError> {
+        let (entry, is_new) = self.journal.submit(id, request, caller).await?;
+        if is_new {
+            tokio::spawn(operation::run(self.clone(), entry.clone()));
+        }
+        Ok(entry)
+    }
+
+    /// The repository of this URL, or the node's own.
+    pub(crate) fn connection(&self, server: Option<&str>) -> Result<(String, Connection), Failure> {
+        let Some(url) = server else {
+            let connection = self.connection.clone().ok_or(Failure::NoServer)?;
+            return Ok((connection.endpoint().to_string(), connection));
+        };
+        if let Some(own) = &self.connection
+            && own.endpoint().to_string() == url
+        {
+            return Ok((url.to_owned(), own.clone()));
+        }
+        let endpoint: Endpoint =
+            url.parse().map_err(|source| Failure::BadServer { url: url.to_owned(), source })?;
+        Ok((url.to_owned(), Connection::new(&endpoint)?))
+    }
+
+    /// Reads from the disk, on a thread for that.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Disk) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let disk = self.disk.clone();
+        blocking(move || read(&disk)).await
+    }
+
+    /// An installation as it is shown.
+    pub(crate) async fn installation_body(
+        &self,
+        id: &InstallationId,
+    ) -> Result<InstallationBody, ReadError> {
+        let owned = id.clone();
+        self.read(move |disk| installation_body(disk, &owned)).await
+    }
+
+    /// All installations as they are shown. One that cannot be read is logged and left out, so that the
+    /// others can be seen.
+    pub(crate) async fn installation_bodies(&self) -> Result<Vec<InstallationBody>, ReadError> {
+        self.read(|disk| {
+            let mut bodies = Vec::new();
+            for title in inventory::titles(disk)? {
+                for id in inventory::installations(disk, &title)? {
+                    match installation_body(disk, &id) {
+                        Ok(body) => bodies.push(body),
+                        Err(error) => tracing::error!(installation = %id, %error, "left out"),
+                    }
+                }
+            }
+            bodies.sort_by(|a, b| a.installation.cmp(&b.installation));
+            Ok(bodies)
+        })
+        .await
+    }
+
+    /// The instance of this name.
+    pub(crate) fn handle(&self, id: &InstanceId) -> Result<Handle, Failure> {
+        let instances = self.instances.read().unwrap_or_else(PoisonError::into_inner);
+        instances.get(id).cloned().ok_or_else(|| Failure::gone(id))
+    }
+
+    /// All instances, by name.
+    pub(crate) fn handles(&self) -> Vec<(InstanceId, Handle)> {
+        let instances = self.instances.read().unwrap_or_else(PoisonError::into_inner);
+        instances.iter().map(|(id, handle)| (id.clone(), handle.clone())).collect()
+    }
+
+    /// The instance of this name, for one operation alone. One that is being updated is `busy`.
+    pub(crate) async fn claim(
+        &self,
+        id: &InstanceId,
+    ) -> Result<(Handle, OwnedMutexGuard<()>), Failure> {
+        if let Some(operation) = self.updating().get(id) {
+            return Err(Failure::Busy { instance: id.clone(), operation: *operation });
+        }
+        let lock = self.instance_locks.lock(id).await;
+        Ok((self.handle(id)?, lock))
+    }
+
+    /// Begins to own an instance that is on disk, unless it is owned already.
+    pub(crate) async fn take_charge(&self, id: &InstanceId) -> Result<(), Refusal> {
+        if self.handle(id).is_ok() {
+            return Ok(());
+        }
+        let handle =
+            supervise::take_charge(self.disk.clone(), self.boot.clone(), id.clone()).await?;
+        let mut instances = self.instances.write().unwrap_or_else(PoisonError::into_inner);
+        instances.insert(id.clone(), handle);
+        Ok(())
+    }
+
+    /// An instance is gone.
+    pub(crate) fn forget(&self, id: &InstanceId) {
+        let mut instances = self.instances.write().unwrap_or_else(PoisonError::into_inner);
+        instances.remove(id);
+    }
+
+    /// Finds every instance on disk, and its process. One that cannot be used is logged and left as it
+    /// is: it stops neither the others nor the node.
+    async fn find_instances(&self) -> Result<(), OpenError> {
+        let found = self.read(|disk| {
+            let mut found = Vec::new();
+            for title in inventory::titles(disk)? {
+                for installation in inventory::installations(disk, &title)? {
+                    found.extend(inventory::instances(disk, &installation)?);
+                }
+            }
+            Ok(found)
+        });
+        for id in found.await.map_err(OpenError::damaged)? {
+            if let Err(error) = self.take_charge(&id).await {
+                tracing::error!(instance = %id, %error, "cannot be used, and is left as it is");
+            }
+        }
+        Ok(())
+    }
+
+    fn updating(&self) -> MutexGuard<'_, HashMap<InstanceId, OperationId>> {
+        self.updating.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> Updating<'a> {
+    /// Marks it.
+    pub(crate) fn mark(core: &'a Core, instance: &InstanceId, by: OperationId) -> Updating<'a> {
+        core.updating().insert(instance.clone(), by);
+        Updating { core, instance: instance.clone() }
+    }
+}
+
+impl Drop for Updating<'_> {
+    fn drop(&mut self) {
+        self.core.updating().remove(&self.instance);
+    }
+}
+
+fn installation_body(disk: &Disk, id: &InstallationId) -> Result<InstallationBody, ReadError> {
+    let found = inventory::installation(disk, id)?;
+    let title: Title = id.title.clone();
+    Ok(InstallationBody {
+        installation: id.clone(),
+        title,
+        origin: OriginBody {
+            server: found.origin.server,
+            reference: found.origin.reference,
+            profile: found.origin.profile,
+        },
+        version: found.current.version,
+        previous: found.previous.map(|previous| previous.version),
+        overrides: OverridesBody {
+            env: found.config.env,
+            args: found.config.args,
+            packages: found.packages.packages,
+        },
+        instances: inventory::instances(disk, id)?,
+        created_by: found.origin.created_by,
+    })
+}

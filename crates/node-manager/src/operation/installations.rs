@@ -1,0 +1,292 @@
+//! Operations on installations.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use client::Connection;
+use model::{Envelope, InstallationId, Reference, Title};
+use wire::serve::blocking;
+use wire::v1::{EnvelopeBody, InstallRequest, InstalledBody, OperationResult};
+
+use super::instances;
+use super::journal::Entry;
+use crate::failure::Failure;
+use crate::install::{
+    Fetch, NewInstallation, Reporter, VersionContent, bring_in, find_envelope,
+    lay_out_installation, lay_out_version, pin_overrides,
+};
+use crate::inventory;
+use crate::layout::{self, VersionName};
+use crate::node::{Core, now};
+use crate::record::{self, AppRecord, ConfigRecord, OriginRecord, PackagesRecord, StatusRecord};
+
+/// Installs an application, and makes and starts an instance where that was asked for.
+pub(super) async fn install(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    request: &InstallRequest,
+) -> Result<OperationResult, Failure> {
+    let (server, connection) = core.connection(request.server.as_deref())?;
+    let published = match entry.memo().envelope {
+        Some(envelope) => envelope,
+        None => decide_envelope(core, entry, request, &connection).await?,
+    };
+    let packages = PackagesRecord { packages: entry.memo().packages.unwrap_or_default() };
+    let content = VersionContent::new(published, &packages, None)?;
+    fetch(core, entry, &connection, &content.effective).await?;
+    entry.phase("laying out the installation");
+    let id = match entry.memo().installation {
+        Some(id) => id,
+        None => {
+            let id = count_installation(core, &content.effective.title).await?;
+            entry.decide(|memo| memo.installation = Some(id.clone())).await?;
+            id
+        }
+    };
+    let version = VersionName { number: 1, version: content.effective.version.clone() };
+    let result = InstalledBody {
+        operation: entry.id(),
+        installation: id.clone(),
+        title: id.title.clone(),
+        version: version.version.clone(),
+        instance: None,
+    };
+    let new = NewInstallation {
+        origin: OriginRecord {
+            server,
+            reference: request.reference.clone(),
+            profile: content.effective.profile.clone(),
+            created: now(),
+            created_by: entry.caller(),
+        },
+        config: ConfigRecord { env: request.env.clone(), args: request.args.clone() },
+        packages,
+    };
+    let _installation = core.installation_locks.lock(&id).await;
+    let store = core.store.clone();
+    blocking(move || lay_out_installation(&store, &id, &version, &new, &content)).await?;
+    let instance = match request.start {
+        true => Some(instances::create_locked(core, entry, &result.installation, true).await?),
+        false => None,
+    };
+    Ok(OperationResult::Installed(InstalledBody { instance, ..result }))
+}
+
+/// Removes an installation that has no instances.
+pub(super) async fn uninstall(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    id: &InstallationId,
+) -> Result<OperationResult, Failure> {
+    let _installation = core.installation_locks.lock(id).await;
+    let body = match core.installation_body(id).await {
+        Ok(body) => body,
+        // It went in an earlier attempt of this operation.
+        Err(inventory::ReadError::NotFound { .. }) if entry.memo().begun => {
+            return entry.result().ok_or_else(|| Failure::gone(id));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if !body.instances.is_empty() {
+        return Err(Failure::HasInstances { installation: id.clone(), instances: body.instances });
+    }
+    let result = OperationResult::Installation(body);
+    entry.foresee(result.clone()).await?;
+    let (disk, path) = (core.disk.clone(), layout::installation(id));
+    blocking(move || disk.discard(&path)).await?;
+    Ok(result)
+}
+
+/// Moves an installation to a newer version, or to the one that was asked for. Instances stay on theirs.
+pub(super) async fn update(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    id: &InstallationId,
+    to: Option<&Reference>,
+) -> Result<OperationResult, Failure> {
+    let _installation = core.installation_locks.lock(id).await;
+    let installation = core.read({
+        let id = id.clone();
+        move |disk| inventory::installation(disk, &id)
+    });
+    let installation = installation.await?;
+    let (_, connection) = core.connection(Some(&installation.origin.server))?;
+    let published = match entry.memo().envelope {
+        Some(envelope) => envelope,
+        None => {
+            let reference = to.unwrap_or(&installation.origin.reference);
+            entry.phase("asking the repository");
+            let found = find_envelope(&connection, reference, &core.config.profiles).await?;
+            check_update(core, id, &installation.current, &found, to.is_some()).await?;
+            entry.decide(|memo| memo.envelope = Some(found.clone())).await?;
+            found
+        }
+    };
+    let version = match entry.memo().version {
+        Some(version) => version,
+        None => {
+            let version = published.version.clone();
+            let version = VersionName { number: count_version(core, id).await?, version };
+            entry.decide(|memo| memo.version = Some(version.clone())).await?;
+            version
+        }
+    };
+    if installation.current != version {
+        let previous = Some(installation.current.clone());
+        let content = VersionContent::new(published, &installation.packages, previous)?;
+        fetch(core, entry, &connection, &content.effective).await?;
+        entry.phase("laying out the version");
+        let (store, owned, target) = (core.store.clone(), id.clone(), version.clone());
+        blocking(move || lay_out_version(&store, &owned, &target, &content)).await?;
+        point_current(core, id, &version).await?;
+    }
+    if let Some(reference) = to
+        && installation.origin.reference != *reference
+    {
+        let origin = OriginRecord { reference: reference.clone(), ..installation.origin };
+        let (disk, path) = (core.disk.clone(), layout::installation(id).join("origin"));
+        blocking(move || record::write(&disk, &path, &origin)).await?;
+    }
+    Ok(OperationResult::Installation(core.installation_body(id).await?))
+}
+
+/// Moves an installation back to the version before. Needs no network.
+pub(super) async fn revert(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    id: &InstallationId,
+) -> Result<OperationResult, Failure> {
+    let _installation = core.installation_locks.lock(id).await;
+    let owned = id.clone();
+    let installation = core.read(move |disk| inventory::installation(disk, &owned)).await?;
+    let version = match (entry.memo().version, installation.previous) {
+        (Some(version), _) => version,
+        (None, Some(previous)) => {
+            entry.decide(|memo| memo.version = Some(previous.clone())).await?;
+            previous
+        }
+        (None, None) => return Err(Failure::NoPrevious { name: id.to_string() }),
+    };
+    point_current(core, id, &version).await?;
+    Ok(OperationResult::Installation(core.installation_body(id).await?))
+}
+
+/// Asks the repository, and records the answer: running the operation again installs the same.
+async fn decide_envelope(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    request: &InstallRequest,
+    connection: &Connection,
+) -> Result<EnvelopeBody, Failure> {
+    entry.phase("asking the repository");
+    let envelope = find_envelope(connection, &request.reference, &core.config.profiles).await?;
+    let packages = pin_overrides(connection, &request.packages).await?;
+    entry
+        .decide(|memo| {
+            memo.envelope = Some(envelope.clone());
+            memo.packages = Some(packages);
+        })
+        .await?;
+    Ok(envelope)
+}
+
+async fn fetch(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    connection: &Connection,
+    envelope: &Envelope,
+) -> Result<(), Failure> {
+    let fetch = Fetch {
+        store: core.store.clone(),
+        connection: connection.clone(),
+        digests: core.digest_locks.clone(),
+        reporter: entry.clone(),
+    };
+    Ok(bring_in(&fetch, envelope).await?)
+}
+
+/// Refuses what is no update, and says which: another application, or nothing newer.
+async fn check_update(
+    core: &Arc<Core>,
+    id: &InstallationId,
+    current: &VersionName,
+    found: &EnvelopeBody,
+    asked_for: bool,
+) -> Result<(), Failure> {
+    if found.title != id.title {
+        return Err(Failure::OtherTitle {
+            installation: id.clone(),
+            found: found.title.clone(),
+            version: found.version.clone(),
+        });
+    }
+    let (owned, version) = (id.clone(), current.clone());
+    let have = core.read(move |disk| inventory::envelope(disk, &owned, &version)).await?.0;
+    let same = match (have.to_model(), found.to_model()) {
+        (Ok(have), Ok(found)) => {
+            have.application == found.application
+                && have.version == found.version
+                && have.differences(&found).is_empty()
+        }
+        _ => false,
+    };
+    let newer = asked_for || found.version > have.version;
+    if same || !newer {
+        return Err(Failure::NothingNew {
+            name: id.to_string(),
+            version: have.version,
+            found: found.version.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// Takes the next number of an installation of this title, which is then never used again.
+async fn count_installation(core: &Arc<Core>, title: &Title) -> Result<InstallationId, Failure> {
+    let _titles = core.title_lock.lock().await;
+    let (disk, title) = (core.disk.clone(), title.clone());
+    blocking(move || {
+        let path = layout::app_info(&title);
+        let found: Option<AppRecord> = record::find(&disk, &path)?;
+        let number = found.map_or(1, |app| app.next_installation);
+        disk.make_dir(&layout::app(&title), 0o755)?;
+        let next = AppRecord { title: title.clone(), next_installation: number + 1 };
+        record::write(&disk, &path, &next)?;
+        Ok(InstallationId { title, number })
+    })
+    .await
+}
+
+async fn count_version(core: &Arc<Core>, id: &InstallationId) -> Result<u32, Failure> {
+    count(core, id, |status| {
+        let number = status.next_version;
+        status.next_version += 1;
+        number
+    })
+    .await
+}
+
+/// Takes a number from an installation's counters. The caller holds the installation's lock.
+pub(super) async fn count(
+    core: &Arc<Core>,
+    id: &InstallationId,
+    take: impl FnOnce(&mut StatusRecord) -> u32 + Send + 'static,
+) -> Result<u32, Failure> {
+    let (disk, path) = (core.disk.clone(), layout::installation(id).join("status"));
+    blocking(move || {
+        let mut status: StatusRecord = record::need(&disk, &path)?;
+        let number = take(&mut status);
+        record::write(&disk, &path, &status)?;
+        Ok(number)
+    })
+    .await
+}
+
+async fn point_current(
+    core: &Arc<Core>,
+    id: &InstallationId,
+    to: &VersionName,
+) -> Result<(), Failure> {
+    let (disk, link, target) = (core.disk.clone(), layout::current(id), to.to_string());
+    Ok(blocking(move || disk.point(&link, Path::new(&target))).await?)
+}

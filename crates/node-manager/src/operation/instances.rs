@@ -1,0 +1,256 @@
+//! Operations on instances.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::lifecycle::{Desired, InstallationEvent, InstanceState};
+use model::{InstallationId, InstanceId, Span};
+use wire::serve::blocking;
+use wire::v1::{CreateRequest, LogStream, OperationResult};
+
+use super::installations::count;
+use super::journal::Entry;
+use crate::failure::Failure;
+use crate::install::Reporter;
+use crate::instance;
+use crate::inventory;
+use crate::layout::VersionName;
+use crate::logs;
+use crate::node::{Core, Updating, now};
+use crate::record::InstanceRecord;
+use crate::supervise::{Handle, View};
+
+/// Makes an instance, and starts it where that was asked for.
+pub(super) async fn create(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    request: &CreateRequest,
+) -> Result<OperationResult, Failure> {
+    let _installation = core.installation_locks.lock(&request.installation).await;
+    let id = create_locked(core, entry, &request.installation, request.start).await?;
+    result(&core.handle(&id)?)
+}
+
+/// Makes an instance; the caller holds the installation's lock.
+pub(super) async fn create_locked(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    installation: &InstallationId,
+    start: bool,
+) -> Result<InstanceId, Failure> {
+    let owned = installation.clone();
+    let found = core.read(move |disk| inventory::installation(disk, &owned)).await?;
+    found.status.state.next(InstallationEvent::CreateInstance)?;
+    let id = match entry.memo().instance {
+        Some(id) => id,
+        None => {
+            let take = |status: &mut crate::record::StatusRecord| {
+                let number = status.next_instance;
+                status.next_instance += 1;
+                number
+            };
+            let number = count(core, installation, take).await?;
+            let id = InstanceId { installation: installation.clone(), number };
+            entry.decide(|memo| memo.instance = Some(id.clone())).await?;
+            id
+        }
+    };
+    entry.phase("making the instance");
+    let record =
+        InstanceRecord { desired: Desired::Stopped, created: now(), created_by: entry.caller() };
+    let (disk, owned, version) = (core.disk.clone(), id.clone(), found.current);
+    blocking(move || instance::create(&disk, &owned, &version, &record)).await?;
+    core.take_charge(&id).await?;
+    if start {
+        entry.phase("starting");
+        start_and_watch(core, &core.handle(&id)?).await?;
+    }
+    Ok(id)
+}
+
+/// Starts an instance. One that runs is left alone.
+pub(super) async fn start(core: &Arc<Core>, id: &InstanceId) -> Result<OperationResult, Failure> {
+    let (handle, _lock) = core.claim(id).await?;
+    start_and_watch(core, &handle).await?;
+    result(&handle)
+}
+
+/// Stops an instance.
+pub(super) async fn stop(
+    core: &Arc<Core>,
+    id: &InstanceId,
+    timeout: Option<f64>,
+) -> Result<OperationResult, Failure> {
+    let (handle, _lock) = core.claim(id).await?;
+    handle.stop(grace(timeout)).await?;
+    result(&handle)
+}
+
+/// Stops an instance and starts it again. Run again after it was cut off, it goes on where it was.
+pub(super) async fn restart(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    id: &InstanceId,
+    timeout: Option<f64>,
+) -> Result<OperationResult, Failure> {
+    let (handle, _lock) = core.claim(id).await?;
+    if !entry.memo().begun {
+        let launch = handle.view().launch;
+        entry
+            .decide(|memo| {
+                memo.launch_before = launch;
+                memo.begun = true;
+            })
+            .await?;
+    }
+    let View { body, launch } = handle.view();
+    let is_the_old_one = launch == entry.memo().launch_before;
+    if is_the_old_one && body.state != InstanceState::NotRunning {
+        handle.stop(grace(timeout)).await?;
+    }
+    start_and_watch(core, &handle).await?;
+    result(&handle)
+}
+
+/// Removes an instance with all that it has.
+pub(super) async fn delete(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    id: &InstanceId,
+    stop: bool,
+) -> Result<OperationResult, Failure> {
+    let (handle, _lock) = match core.claim(id).await {
+        Ok(claimed) => claimed,
+        // It went in an earlier attempt of this operation.
+        Err(Failure::NotFound { .. }) if entry.memo().begun => {
+            return entry.result().ok_or_else(|| Failure::gone(id));
+        }
+        Err(failure) => return Err(failure),
+    };
+    let state = handle.view().body.state;
+    if stop && !state.is_stopped() {
+        handle.stop(grace(None)).await?;
+    } else if !state.is_stopped() {
+        return Err(crate::supervise::Refusal::WrongState { instance: id.clone(), state }.into());
+    }
+    let mut last = handle.view().body;
+    last.state = InstanceState::Deleted;
+    entry.foresee(OperationResult::Instance(last)).await?;
+    handle.delete().await?;
+    core.forget(id);
+    result(&handle)
+}
+
+/// Moves an instance to its installation's current version.
+pub(super) async fn update(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    id: &InstanceId,
+) -> Result<OperationResult, Failure> {
+    let (handle, _lock) = core.claim(id).await?;
+    let owned = id.clone();
+    let (installation, on) = core
+        .read(move |disk| {
+            let installation = inventory::installation(disk, &owned.installation)?;
+            Ok((installation, inventory::instance_version(disk, &owned)?))
+        })
+        .await?;
+    if entry.memo().version.is_none() && installation.current == on {
+        let version = on.version;
+        return Err(Failure::NothingNew { name: id.to_string(), found: version.clone(), version });
+    }
+    switch(core, entry, &handle, installation.current).await
+}
+
+/// Moves an instance back to the version before the one that it is on. Needs no network.
+pub(super) async fn revert(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    id: &InstanceId,
+) -> Result<OperationResult, Failure> {
+    let (handle, _lock) = core.claim(id).await?;
+    let owned = id.clone();
+    let previous = core
+        .read(move |disk| {
+            let on = inventory::instance_version(disk, &owned)?;
+            inventory::previous_of(disk, &owned.installation, &on)
+        })
+        .await?;
+    match (entry.memo().version, previous) {
+        (Some(decided), _) => switch(core, entry, &handle, decided).await,
+        (None, Some(previous)) => switch(core, entry, &handle, previous).await,
+        (None, None) => Err(Failure::NoPrevious { name: id.to_string() }),
+    }
+}
+
+/// Stops what runs, moves the links, starts what should run. What should run is in the memo, since a stop
+/// is recorded too: a crash in between must not forget it.
+async fn switch(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    handle: &Handle,
+    to: VersionName,
+) -> Result<OperationResult, Failure> {
+    let body = handle.view().body;
+    let _updating = Updating::mark(core, &body.instance, entry.id());
+    if entry.memo().version.is_none() {
+        entry
+            .decide(|memo| {
+                memo.version = Some(to.clone());
+                memo.begun = body.desired == Desired::Running;
+            })
+            .await?;
+    }
+    let to = entry.memo().version.unwrap_or(to);
+    if !body.state.is_stopped() {
+        entry.phase("stopping");
+        handle.stop(grace(None)).await?;
+    }
+    entry.phase("switching the version");
+    handle.switch(to).await?;
+    if entry.memo().begun {
+        entry.phase("starting");
+        start_and_watch(core, handle).await?;
+    }
+    result(handle)
+}
+
+/// Starts an instance, and watches it a little: a program that ends at once has not been started in any
+/// way that a user would call so.
+async fn start_and_watch(core: &Arc<Core>, handle: &Handle) -> Result<(), Failure> {
+    let before = handle.view();
+    handle.start().await?;
+    if before.body.state == InstanceState::Running {
+        return Ok(());
+    }
+    match tokio::time::timeout(WATCHED, ended_again(handle)).await {
+        Err(_) => Ok(()),
+        Ok(()) => {
+            let body = handle.view().body;
+            let (disk, id) = (core.disk.clone(), body.instance.clone());
+            let tail = blocking(move || logs::tail(&disk, &id, LogStream::Stderr)).await;
+            Err(Failure::EndedAtOnce { instance: body.instance, exit: body.exit, stderr: tail })
+        }
+    }
+}
+
+/// Waits for the end of what was just started. A start sets the count of restarts to zero: any restart
+/// since then means that it ended.
+async fn ended_again(handle: &Handle) {
+    let mut watch = handle.watch();
+    let ended = |view: &View| view.body.restarts > 0 || view.body.state != InstanceState::Running;
+    let _ = watch.wait_for(ended).await; // its owner is gone: then it has ended
+}
+
+fn result(handle: &Handle) -> Result<OperationResult, Failure> {
+    Ok(OperationResult::Instance(handle.view().body))
+}
+
+fn grace(seconds: Option<f64>) -> Duration {
+    seconds.and_then(Span::from_secs_f64).map_or(DEFAULT_GRACE, Span::as_duration)
+}
+
+/// How long a start is watched after the process is there.
+const WATCHED: Duration = Duration::from_millis(200);
+/// Between SIGTERM and SIGKILL where nobody said how long.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);

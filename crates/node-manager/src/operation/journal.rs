@@ -1,0 +1,327 @@
+//! The journal: every operation that was asked for, as a record on disk, and how far it is, in memory.
+//! Owns "sent twice, done once"; refuses to do any of it.
+//!
+//! A record is synced before the first step and again with the verdict; a memo is synced before it is
+//! acted on. Progress is memory's alone: after a restart the operation runs again and counts anew.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use durable::{Disk, DiskError};
+use model::lifecycle::{OperationEvent, OperationState};
+use model::{Caller, OperationId, Timestamp};
+use tokio::sync::watch;
+use wire::ErrorBody;
+use wire::serve::blocking;
+use wire::v1::{OperationBody, OperationResult};
+
+use crate::install::Reporter;
+use crate::layout;
+use crate::node::now;
+use crate::record::{self, Memo, OperationRecord, Request, Unusable};
+
+/// Why an operation was not taken on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JournalError {
+    /// The id stands for something else.
+    #[error("the operation {id} was asked for something else: {kind} of `{target}`")]
+    OtherRequest {
+        /// The id.
+        id: OperationId,
+        /// What it stands for.
+        kind: wire::v1::OperationKind,
+        /// On which thing.
+        target: String,
+    },
+    /// It cannot be recorded.
+    #[error("cannot record the operation")]
+    Record(#[from] Unusable),
+    /// The journal cannot be read.
+    #[error("cannot read the journal of operations")]
+    Disk(#[from] DiskError),
+}
+
+/// All operations of a node.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    disk: Disk,
+    entries: Mutex<BTreeMap<OperationId, Arc<Entry>>>,
+    /// One submission at a time, so that an id is taken once.
+    door: tokio::sync::Mutex<()>,
+}
+
+/// One operation.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    disk: Disk,
+    live: watch::Sender<Live>,
+}
+
+/// An operation as it is now.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    record: OperationRecord,
+    phase: String,
+    bytes_done: u64,
+    bytes_total: Option<u64>,
+    progressed: Timestamp,
+    revision: u64,
+}
+
+impl Journal {
+    /// Reads the journal. What had not ended is queued again.
+    pub(crate) fn open(disk: Disk) -> Result<Journal, JournalError> {
+        let mut entries = BTreeMap::new();
+        for found in disk.list(&layout::operations())? {
+            let Some(id) = found.name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            let mut record: OperationRecord = record::need(&disk, &layout::operation(id))?;
+            if let Ok(state) = record.state.next(OperationEvent::Interrupt) {
+                record.state = state;
+            }
+            entries.insert(id, Arc::new(Entry::new(disk.clone(), record)));
+        }
+        Ok(Journal { disk, entries: Mutex::new(entries), door: tokio::sync::Mutex::default() })
+    }
+
+    /// Takes an operation on, or finds the one that was. `true`: it is new, and is to be run.
+    pub(crate) async fn submit(
+        &self,
+        id: OperationId,
+        request: Request,
+        caller: Caller,
+    ) -> Result<(Arc<Entry>, bool), JournalError> {
+        let _door = self.door.lock().await;
+        if let Some(entry) = self.find(id) {
+            let known = entry.live.borrow().record.request.clone();
+            return match known == request {
+                true => Ok((entry, false)),
+                false => Err(JournalError::OtherRequest {
+                    id,
+                    kind: known.kind(),
+                    target: known.target(),
+                }),
+            };
+        }
+        let record = OperationRecord {
+            operation: id,
+            request,
+            state: OperationState::Queued,
+            started: now(),
+            ended: None,
+            created_by: caller,
+            memo: Memo::default(),
+            error: None,
+            result: None,
+            notes: Vec::new(),
+        };
+        let entry = Arc::new(Entry::new(self.disk.clone(), record));
+        entry.write().await?;
+        self.lock().insert(id, entry.clone());
+        self.forget_the_oldest().await;
+        Ok((entry, true))
+    }
+
+    /// One operation.
+    pub(crate) fn find(&self, id: OperationId) -> Option<Arc<Entry>> {
+        self.lock().get(&id).cloned()
+    }
+
+    /// All operations, the newest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
+        self.lock().values().rev().cloned().collect()
+    }
+
+    /// Those whose verdict is not there.
+    pub(crate) fn unfinished(&self) -> Vec<Arc<Entry>> {
+        self.lock().values().filter(|entry| !entry.has_ended()).cloned().collect()
+    }
+
+    /// The journal keeps the last thousand verdicts.
+    async fn forget_the_oldest(&self) {
+        let old: Vec<OperationId> = {
+            let mut entries = self.lock();
+            let ended = entries.iter().filter(|(_, entry)| entry.has_ended()).map(|(id, _)| *id);
+            let ended: Vec<OperationId> = ended.collect();
+            let old = ended[..ended.len().saturating_sub(KEPT)].to_vec();
+            old.iter().for_each(|id| drop(entries.remove(id)));
+            old
+        };
+        let disk = self.disk.clone();
+        blocking(move || {
+            for id in old {
+                if let Err(error) = disk.remove(&layout::operation(id)) {
+                    tracing::warn!(%id, %error, "cannot forget an old operation");
+                }
+            }
+        })
+        .await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<OperationId, Arc<Entry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn new(disk: Disk, record: OperationRecord) -> Entry {
+        let progressed = record.ended.unwrap_or(record.started);
+        let phase = record.state.to_string();
+        let live =
+            Live { record, phase, bytes_done: 0, bytes_total: None, progressed, revision: 1 };
+        Entry { disk, live: watch::Sender::new(live) }
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> OperationId {
+        self.live.borrow().record.operation
+    }
+
+    /// What was asked for.
+    pub(crate) fn request(&self) -> Request {
+        self.live.borrow().record.request.clone()
+    }
+
+    /// Who asked.
+    pub(crate) fn caller(&self) -> Caller {
+        self.live.borrow().record.created_by.clone()
+    }
+
+    /// What was decided so far.
+    pub(crate) fn memo(&self) -> Memo {
+        self.live.borrow().record.memo.clone()
+    }
+
+    /// What it gave so far.
+    pub(crate) fn result(&self) -> Option<OperationResult> {
+        self.live.borrow().record.result.clone()
+    }
+
+    /// Is the verdict there?
+    pub(crate) fn has_ended(&self) -> bool {
+        self.live.borrow().record.state.has_ended()
+    }
+
+    /// As it is now.
+    pub(crate) fn body(&self) -> OperationBody {
+        self.live.borrow().body()
+    }
+
+    /// As it is when its revision is higher than `after`; waits for that.
+    pub(crate) async fn news(&self, after: u64) -> OperationBody {
+        let mut watch = self.live.subscribe();
+        match watch.wait_for(|live| live.revision > after).await {
+            Ok(live) => live.body(),
+            Err(_) => self.body(), // the sender is in `self`
+        }
+    }
+
+    /// Records what was decided, synced, before it is acted on.
+    pub(crate) async fn decide(&self, change: impl FnOnce(&mut Memo)) -> Result<(), Unusable> {
+        self.change(|live| change(&mut live.record.memo));
+        self.write().await
+    }
+
+    /// Records what it gives while it still can be read. Synced.
+    pub(crate) async fn foresee(&self, result: OperationResult) -> Result<(), Unusable> {
+        self.change(|live| {
+            live.record.result = Some(result);
+            live.record.memo.begun = true;
+        });
+        self.write().await
+    }
+
+    /// Its turn has come.
+    pub(crate) fn begin(&self) {
+        self.change(|live| live.advance(OperationEvent::Begin));
+    }
+
+    /// Records the verdict, synced.
+    pub(crate) async fn end(&self, verdict: Result<OperationResult, ErrorBody>) {
+        let id = self.id();
+        self.live.send_modify(|live| {
+            match verdict {
+                Ok(result) => {
+                    live.advance(OperationEvent::Succeed);
+                    live.record.result = Some(result);
+                    live.bytes_done = live.bytes_total.unwrap_or(live.bytes_done);
+                }
+                Err(mut error) => {
+                    live.advance(OperationEvent::Fail);
+                    error.operation = Some(id);
+                    live.record.error = Some(error);
+                    live.record.result = None;
+                }
+            }
+            live.record.ended = Some(now());
+        });
+        // If the verdict cannot be recorded, the operation runs again after a restart, which is harmless.
+        if let Err(error) = self.write().await {
+            tracing::error!(operation = %id, %error, "the verdict is known to memory alone");
+        }
+        self.change(|live| live.phase = live.record.state.to_string());
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Live)) {
+        self.live.send_modify(|live| {
+            change(live);
+            live.progressed = now();
+            live.revision += 1;
+        });
+    }
+
+    async fn write(&self) -> Result<(), Unusable> {
+        let (disk, record) = (self.disk.clone(), self.live.borrow().record.clone());
+        blocking(move || record::write(&disk, &layout::operation(record.operation), &record)).await
+    }
+}
+
+impl Reporter for Entry {
+    fn phase(&self, phase: &str) {
+        self.change(|live| phase.clone_into(&mut live.phase));
+    }
+
+    fn total(&self, bytes: u64) {
+        self.change(|live| live.bytes_total = Some(bytes));
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.change(|live| live.bytes_done = live.bytes_done.saturating_add(bytes));
+    }
+
+    fn note(&self, note: String) {
+        self.change(|live| live.record.notes.push(note));
+    }
+}
+
+impl Live {
+    fn advance(&mut self, event: OperationEvent) {
+        match self.record.state.next(event) {
+            Ok(state) => self.record.state = state,
+            Err(illegal) => tracing::error!(operation = %self.record.operation, "{illegal}"),
+        }
+    }
+
+    fn body(&self) -> OperationBody {
+        let record = &self.record;
+        OperationBody {
+            operation: record.operation,
+            kind: record.request.kind(),
+            target: record.request.target(),
+            state: record.state,
+            phase: self.phase.clone(),
+            bytes_done: self.bytes_done,
+            bytes_total: self.bytes_total,
+            started: record.started,
+            progressed: self.progressed,
+            ended: record.ended,
+            error: record.error.clone(),
+            result: record.result.clone().filter(|_| record.state.has_ended()),
+            notes: record.notes.clone(),
+            revision: self.revision,
+            created_by: record.created_by.clone(),
+        }
+    }
+}
+
+/// Verdicts that are kept.
+const KEPT: usize = 1000;

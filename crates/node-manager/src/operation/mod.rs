@@ -1,0 +1,12 @@
+//! Operations: changes that the node was asked for. `journal` keeps them on disk and in memory, `work`
+//! decides which hands do what, the other files are those hands. Each is written so that running it
+//! again, after it was cut off anywhere, ends in the same state: what was decided on the way is in the
+//! record's memo before it is acted on.
+
+mod installations;
+mod instances;
+mod journal;
+mod work;
+
+pub(crate) use journal::{Entry, Journal, JournalError};
+pub(crate) use work::run;

@@ -1,0 +1,156 @@
+//! Content by digest, shared by every version and instance: downloaded blobs, and the trees that they
+//! were unpacked to. Owns the names of both and what is there; refuses to know who uses it.
+//!
+//! A blob or a tree is whole under its name or not there: both are published by one rename after a sync.
+
+use std::fmt;
+
+use archive::{Container, Encoding};
+use durable::{Blobs, Disk, DiskError};
+use model::{Digest, MediaInfo};
+
+use crate::layout;
+
+/// What a package becomes on the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The bytes as they are.
+    File,
+    /// Unpacked.
+    Tree(TreeKey),
+}
+
+/// Name of an unpacked tree: of what, and how. The way is part of the name, since the same bytes under
+/// another media type become another tree; so is the unpacker's version, if it ever makes other trees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TreeKey {
+    digest: Digest,
+    container: Container,
+    encoding: Encoding,
+}
+
+/// The media info asks for something that this fettle cannot unpack.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this fettle cannot unpack {media_type} with the encoding {encoding}")]
+pub(crate) struct CannotUnpack {
+    media_type: String,
+    encoding: model::Encoding,
+}
+
+impl Form {
+    /// What an object with this digest and media info becomes. The stored media info alone decides;
+    /// neither names nor bytes are looked at.
+    pub(crate) fn of(digest: Digest, media: &MediaInfo) -> Result<Form, CannotUnpack> {
+        let media_type = &media.media_type;
+        let cannot = |encoding| CannotUnpack { media_type: media_type.to_string(), encoding };
+        let (container, encoding) = match (media_type.is_tar(), media_type.is_zip(), media.encoding)
+        {
+            (true, _, None) => (Container::Tar, Encoding::Identity),
+            (true, _, Some(model::Encoding::Gzip)) => (Container::Tar, Encoding::Gzip),
+            (true, _, Some(model::Encoding::Bzip2)) => (Container::Tar, Encoding::Bzip2),
+            (_, true, None) => (Container::Zip, Encoding::Identity),
+            (true, _, Some(other)) | (_, true, Some(other)) => return Err(cannot(other)),
+            (false, false, _) => return Ok(Form::File),
+        };
+        Ok(Form::Tree(TreeKey { digest, container, encoding }))
+    }
+}
+
+impl TreeKey {
+    /// Of which bytes.
+    pub(crate) fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// In which container.
+    pub(crate) fn container(&self) -> Container {
+        self.container
+    }
+
+    /// In which encoding.
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+}
+
+impl fmt::Display for TreeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let encoding = match self.encoding {
+            Encoding::Identity => "",
+            Encoding::Gzip => "-gzip",
+            Encoding::Bzip2 => "-bzip2",
+            Encoding::Zstd => "-zstd",
+            Encoding::Xz => "-xz",
+        };
+        write!(f, "{}.{}{encoding}.{UNPACKER}", self.digest.hex(), self.container)
+    }
+}
+
+/// The store of one node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    disk: Disk,
+    blobs: Blobs,
+}
+
+impl Store {
+    /// The store of this tree.
+    pub(crate) fn new(disk: Disk) -> Store {
+        let blobs = Blobs::new(disk.clone(), &layout::blobs());
+        Store { disk, blobs }
+    }
+
+    /// The disk that it lies on.
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// The downloaded bytes.
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// Is this blob there?
+    pub(crate) fn has_blob(&self, digest: &Digest) -> Result<bool, DiskError> {
+        Ok(self.blobs.contains(layout::key(digest))?.is_some())
+    }
+
+    /// Is this tree there?
+    pub(crate) fn has_tree(&self, key: &TreeKey) -> Result<bool, DiskError> {
+        Ok(self.disk.metadata(&layout::tree(key))?.is_some())
+    }
+}
+
+/// Counts up when the unpacker makes another tree of the same bytes.
+const UNPACKER: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(name: &str) -> Result<Form, CannotUnpack> {
+        Form::of(Digest::of(b""), &MediaInfo::from_file_name(name))
+    }
+
+    #[test]
+    fn the_media_info_decides_what_a_package_becomes() {
+        assert_eq!(form("a.txt"), Ok(Form::File));
+        assert_eq!(form("a.bin"), Ok(Form::File));
+        for (name, suffix) in [
+            ("a.tar", ".tar.1"),
+            ("a.tgz", ".tar-gzip.1"),
+            ("a.tbz", ".tar-bzip2.1"),
+            ("a.zip", ".zip.1"),
+        ] {
+            match form(name) {
+                Ok(Form::Tree(key)) => assert!(key.to_string().ends_with(suffix), "{key}"),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_unpacked_is_refused_before_anything_is_fetched() {
+        assert!(form("a.tar.zst").is_err() && form("a.txz").is_err());
+    }
+}

@@ -1,0 +1,119 @@
+//! An instance as everybody but its owner sees it: a handle that shows what is true and passes commands on.
+
+use std::time::Duration;
+
+use model::lifecycle::InstanceState;
+use model::{InstanceId, LaunchId};
+use tokio::sync::{mpsc, oneshot, watch};
+use wire::v1::InstanceBody;
+
+use super::launch::LaunchError;
+use crate::instance::InstanceError;
+use crate::layout::VersionName;
+use crate::record::Unusable;
+
+/// An instance, for everybody but its owner.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) view: watch::Receiver<View>,
+}
+
+/// What is true of an instance now.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct View {
+    /// As the contract shows it.
+    pub(crate) body: InstanceBody,
+    /// The launch that was asked for last.
+    pub(crate) launch: Option<LaunchId>,
+}
+
+/// Why an instance was not moved.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// Not possible in the state that it is in.
+    #[error("`{instance}` is {state}")]
+    WrongState {
+        /// Which.
+        instance: InstanceId,
+        /// What it is.
+        state: InstanceState,
+    },
+    /// Its process cannot be made.
+    #[error("cannot start `{instance}`")]
+    Launch {
+        /// Which.
+        instance: InstanceId,
+        /// Why.
+        source: LaunchError,
+    },
+    /// It cannot be changed on disk.
+    #[error(transparent)]
+    Disk(#[from] InstanceError),
+    /// What is true of it cannot be recorded.
+    #[error("cannot record the state of `{instance}`")]
+    Observed {
+        /// Which.
+        instance: InstanceId,
+        /// Why.
+        source: Unusable,
+    },
+    /// It is gone.
+    #[error("there is no `{instance}` on this node")]
+    Gone {
+        /// Which.
+        instance: InstanceId,
+    },
+}
+
+/// Where the answer to a command goes.
+pub(super) type Answer = oneshot::Sender<Result<(), Refusal>>;
+
+/// What an owner can be asked for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Start(Answer),
+    Stop { grace: Duration, answer: Answer },
+    Switch { to: VersionName, answer: Answer },
+    Delete(Answer),
+}
+
+impl Handle {
+    /// What is true of it now.
+    pub(crate) fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// To wait for changes of it.
+    pub(crate) fn watch(&self) -> watch::Receiver<View> {
+        self.view.clone()
+    }
+
+    /// It shall run, from now on. Answers when its process is there.
+    pub(crate) async fn start(&self) -> Result<(), Refusal> {
+        self.ask(Command::Start).await
+    }
+
+    /// It shall not run, from now on. Answers when its process has ended: SIGTERM, and after `grace`
+    /// SIGKILL, to everything that it started.
+    pub(crate) async fn stop(&self, grace: Duration) -> Result<(), Refusal> {
+        self.ask(|answer| Command::Stop { grace, answer }).await
+    }
+
+    /// It shall be on this version; it has no process.
+    pub(crate) async fn switch(&self, to: VersionName) -> Result<(), Refusal> {
+        self.ask(|answer| Command::Switch { to, answer }).await
+    }
+
+    /// It shall go, with all that it has.
+    pub(crate) async fn delete(&self) -> Result<(), Refusal> {
+        self.ask(Command::Delete).await
+    }
+
+    async fn ask(&self, command: impl FnOnce(Answer) -> Command) -> Result<(), Refusal> {
+        let gone = || Refusal::Gone { instance: self.view().body.instance };
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}

@@ -1,0 +1,533 @@
+//! The owner of one instance: a task that alone moves it from what is to what is desired. Everything that
+//! happens to the instance (a command, the end of its process, the end of a pause) comes to this task one
+//! after the other, and every move asks the state machine of `model` first.
+//!
+//! What should be (`info`) is synced before it is acted on. What is (`run/<boot>/…`) is replaced without a
+//! sync, and before a process is made the launch is recorded: whoever comes after a crash looks for it.
+
+use std::time::Duration;
+
+use durable::Disk;
+use model::lifecycle::{Aftermath, Desired, Illegal, InstanceEvent, InstanceState};
+use model::{Attempts, ExitStatus, InstanceId, LaunchId, Timestamp, Verdict, Version, verdict};
+use rustix::process::Signal;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use wire::serve::blocking;
+use wire::v1::{ExitBody, InstanceBody};
+
+use super::handle::{Answer, Command, Handle, Refusal, View};
+use super::launch::{LaunchError, launch, restart_policy};
+use super::process::Process;
+use crate::instance::{self, InstanceError};
+use crate::inventory;
+use crate::layout::{self, VersionName};
+use crate::node::now;
+use crate::record::{InstanceRecord, ObservedRecord, Unusable};
+
+/// Reads what is known of an instance, finds its process if there is one, and begins to own it. Starts it
+/// if it should run and does not.
+pub(crate) async fn take_charge(
+    disk: Disk,
+    boot: String,
+    id: InstanceId,
+) -> Result<Handle, Refusal> {
+    let (disk, boot, id, facts) = blocking(move || {
+        let facts = Facts::read(&disk, &boot, &id);
+        (disk, boot, id, facts)
+    })
+    .await;
+    let Facts { record, observed, version } = facts?;
+    let workspace = disk.root().join(layout::workspace(&id));
+    let process = match observed.process {
+        Some(recorded) => Process::adopt(recorded),
+        None if observed.state.has_process() => Process::find(&workspace),
+        None => None,
+    };
+    let (commands, receiver) = mpsc::channel(COMMANDS);
+    let view = View { body: body(&id, &version, &record, &observed), launch: observed.launch };
+    let (publish, view) = watch::channel(view);
+    let mut owner = Owner {
+        disk,
+        boot,
+        id,
+        version,
+        record,
+        observed,
+        process: None,
+        retry: None,
+        stop: None,
+        commands: receiver,
+        publish,
+    };
+    owner.resume(process).await?;
+    tokio::spawn(owner.run());
+    Ok(Handle { commands, view })
+}
+
+struct Facts {
+    record: InstanceRecord,
+    observed: ObservedRecord,
+    version: Version,
+}
+
+impl Facts {
+    fn read(disk: &Disk, boot: &str, id: &InstanceId) -> Result<Facts, Refusal> {
+        instance::repair(disk, id)?;
+        let record = inventory::instance(disk, id).map_err(InstanceError::Read)?;
+        let version = inventory::instance_version(disk, id).map_err(InstanceError::Read)?.version;
+        // What was observed may be lost or torn, and says nothing that the kernel does not know better.
+        let path = layout::observed(boot, id);
+        let observed = match durable::record::read(disk, &path) {
+            Ok(durable::record::Read::Present(observed)) => observed,
+            _ => ObservedRecord::nothing(record.created),
+        };
+        Ok(Facts { record, observed, version })
+    }
+}
+
+impl ObservedRecord {
+    fn nothing(since: Timestamp) -> ObservedRecord {
+        ObservedRecord {
+            state: InstanceState::NotRunning,
+            since,
+            launch: None,
+            process: None,
+            started: None,
+            restarts: 0,
+            attempts: 0,
+            attempts_since: None,
+            exit: None,
+        }
+    }
+}
+
+struct Owner {
+    disk: Disk,
+    boot: String,
+    id: InstanceId,
+    version: Version,
+    record: InstanceRecord,
+    observed: ObservedRecord,
+    process: Option<Process>,
+    /// When the next start is due.
+    retry: Option<Instant>,
+    /// The stop that is under way.
+    stop: Option<Stop>,
+    commands: mpsc::Receiver<Command>,
+    publish: watch::Sender<View>,
+}
+
+struct Stop {
+    /// When patience ends; `None` after SIGKILL.
+    deadline: Option<Instant>,
+    /// Who waits for the end.
+    waiting: Vec<Answer>,
+}
+
+impl Owner {
+    async fn run(mut self) {
+        loop {
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => if !self.obey(command).await { return },
+                    None => return, // the manager ends; the process does not
+                },
+                () = ended(self.process.as_ref()) => self.process_ended().await,
+                () = at(self.retry) => self.retry_due().await,
+                () = at(self.stop.as_ref().and_then(|stop| stop.deadline)) => self.lose_patience(),
+            }
+        }
+    }
+
+    /// After a start of the manager: from what was observed and what the kernel knows to an owned instance.
+    async fn resume(&mut self, process: Option<Process>) -> Result<(), Refusal> {
+        let state = self.observed.state;
+        match process {
+            Some(process) => {
+                tracing::info!(instance = %self.id, pid = process.record().pid, "found running");
+                self.observed.process = Some(process.record());
+                self.process = Some(process);
+                match state {
+                    InstanceState::Running | InstanceState::Paused => {}
+                    InstanceState::Stopping => self.begin_stop(DEFAULT_GRACE),
+                    _ => self.observed.state = InstanceState::Running,
+                }
+                self.observe().await?;
+                // The manager may have been cut off between recording "stopped" and asking the process.
+                if self.record.desired == Desired::Stopped && self.stop.is_none() {
+                    self.begin_stop(DEFAULT_GRACE);
+                    self.advance(InstanceEvent::Stop)?;
+                    self.observe().await?;
+                }
+            }
+            None if state == InstanceState::Stopping => {
+                self.advance(InstanceEvent::Exited(Aftermath::Rest))?;
+                self.unknown_exit("it ended while no node manager was there");
+                self.observe().await?;
+            }
+            None if state.has_process() && self.observed.process.is_some() => {
+                let status = ExitStatus::Unknown("it ended while no node manager was there".into());
+                self.after_end(&status).await;
+            }
+            None => {
+                let due = matches!(
+                    state,
+                    InstanceState::NotRunning
+                        | InstanceState::Backoff
+                        | InstanceState::Launching
+                        | InstanceState::Updating
+                );
+                if state != InstanceState::Failed {
+                    self.observed.state = InstanceState::NotRunning;
+                }
+                self.observe().await?;
+                if due && self.record.desired == Desired::Running {
+                    self.advance(InstanceEvent::Start)?;
+                    self.launch_or_follow_policy().await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `false` when the instance is gone, and the task with it.
+    async fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Start(answer) => {
+                let outcome = self.start().await;
+                let _ = answer.send(outcome); // whoever asked may have left
+            }
+            Command::Stop { grace, answer } => self.stop(grace, answer).await,
+            Command::Switch { to, answer } => {
+                let outcome = self.switch(to).await;
+                let _ = answer.send(outcome);
+            }
+            Command::Delete(answer) => {
+                let outcome = self.delete().await;
+                let gone = outcome.is_ok();
+                let _ = answer.send(outcome);
+                return !gone;
+            }
+        }
+        true
+    }
+
+    async fn start(&mut self) -> Result<(), Refusal> {
+        let state = self.observed.state;
+        if matches!(state, InstanceState::Running | InstanceState::Launching) {
+            return self.desire(Desired::Running).await;
+        }
+        state.next(InstanceEvent::Start).map_err(|illegal| self.refuse(&illegal))?;
+        self.desire(Desired::Running).await?;
+        self.advance(InstanceEvent::Start)?;
+        self.retry = None;
+        self.observed.restarts = 0;
+        self.observed.attempts = 0;
+        self.observed.attempts_since = None;
+        self.launch().await.map_err(|(refusal, _)| refusal)
+    }
+
+    async fn stop(&mut self, grace: Duration, answer: Answer) {
+        if let Err(refusal) = self.desire(Desired::Stopped).await {
+            let _ = answer.send(Err(refusal));
+            return;
+        }
+        if let Some(stop) = &mut self.stop {
+            stop.waiting.push(answer);
+            return;
+        }
+        if self.observed.state == InstanceState::NotRunning {
+            let _ = answer.send(Ok(()));
+            return;
+        }
+        let moved = self.advance(InstanceEvent::Stop);
+        self.retry = None;
+        if moved.is_ok() && self.process.is_some() {
+            self.begin_stop(grace);
+            if let Some(stop) = &mut self.stop {
+                stop.waiting.push(answer);
+            }
+            self.observe_or_log().await;
+        } else {
+            self.observe_or_log().await;
+            let _ = answer.send(moved);
+        }
+    }
+
+    fn begin_stop(&mut self, grace: Duration) {
+        if let Some(process) = &self.process {
+            process.signal(&self.workspace(), Signal::TERM);
+        }
+        self.stop = Some(Stop { deadline: Some(Instant::now() + grace), waiting: Vec::new() });
+    }
+
+    fn lose_patience(&mut self) {
+        if let (Some(process), Some(stop)) = (&self.process, &mut self.stop) {
+            stop.deadline = None;
+            process.signal(&self.disk.root().join(layout::workspace(&self.id)), Signal::KILL);
+        }
+    }
+
+    async fn switch(&mut self, to: VersionName) -> Result<(), Refusal> {
+        self.advance(InstanceEvent::BeginUpdate)?;
+        self.retry = None;
+        self.observe().await?;
+        let (disk, id, target) = (self.disk.clone(), self.id.clone(), to.clone());
+        let outcome = blocking(move || instance::switch(&disk, &id, &target)).await;
+        self.advance(InstanceEvent::EndUpdate)?;
+        if outcome.is_ok() {
+            self.version = to.version;
+        }
+        self.observe().await?;
+        Ok(outcome?)
+    }
+
+    async fn delete(&mut self) -> Result<(), Refusal> {
+        let illegal = self.observed.state.next(InstanceEvent::Delete);
+        illegal.map_err(|illegal| self.refuse(&illegal))?;
+        let (disk, id, observed) =
+            (self.disk.clone(), self.id.clone(), layout::observed(&self.boot, &self.id));
+        blocking(move || {
+            instance::delete(&disk, &id)?;
+            let failed = |source| InstanceError::Disk { instance: id.clone(), source };
+            disk.remove(&observed).map_err(failed)
+        })
+        .await?;
+        self.advance(InstanceEvent::Delete)?;
+        self.show();
+        Ok(())
+    }
+
+    /// In `launching`: makes the process. The launch is recorded first, so that after a crash in between
+    /// the process is looked for and not made a second time.
+    async fn launch(&mut self) -> Result<(), (Refusal, ExitStatus)> {
+        self.observed.launch = Some(LaunchId::from(uuid::Uuid::now_v7()));
+        self.observed.process = None;
+        self.observed.started = Some(now());
+        let unrecorded = |refusal| (refusal, ExitStatus::Unknown("it was not launched".into()));
+        if let Err(refusal) = self.observe().await {
+            self.observed.state = InstanceState::NotRunning;
+            self.show();
+            return Err(unrecorded(refusal));
+        }
+        let (disk, id) = (self.disk.clone(), self.id.clone());
+        let made = blocking(move || launch(&disk, &id)).await;
+        let made = made.and_then(|child| {
+            Process::of_child(child)
+                .map_err(|source| LaunchError::Execute { instance: self.id.clone(), source })
+        });
+        match made {
+            Ok(process) => {
+                self.observed.process = Some(process.record());
+                self.process = Some(process);
+                let moved = self.advance(InstanceEvent::Launched);
+                self.observe_or_log().await;
+                moved.map_err(unrecorded)
+            }
+            Err(source) => {
+                let causes = std::iter::successors(
+                    std::error::Error::source(&source),
+                    |cause: &&(dyn std::error::Error + 'static)| (*cause).source(),
+                );
+                let why: Vec<String> = causes.map(ToString::to_string).collect();
+                let status = ExitStatus::Unknown(format!("{source}: {}", why.join(": ")));
+                self.after_launch_failure(&status).await;
+                Err((Refusal::Launch { instance: self.id.clone(), source }, status))
+            }
+        }
+    }
+
+    /// A launch that nobody waits for: its failure is the instance's state.
+    async fn launch_or_follow_policy(&mut self) {
+        if let Err((refusal, _)) = self.launch().await {
+            tracing::warn!(instance = %self.id, error = %refusal, "cannot start");
+        }
+    }
+
+    async fn process_ended(&mut self) {
+        let Some(process) = self.process.take() else { return };
+        let workspace = self.workspace();
+        let status = blocking(move || process.bury(&workspace)).await;
+        tracing::info!(instance = %self.id, ?status, "ended");
+        self.after_end(&status).await;
+    }
+
+    async fn after_end(&mut self, status: &ExitStatus) {
+        self.observed.process = None;
+        self.observed.exit = Some(ExitBody::from_model(status, now()));
+        if let Some(stop) = self.stop.take() {
+            let moved = self.advance(InstanceEvent::Exited(Aftermath::Rest));
+            self.observe_or_log().await;
+            debug_assert!(moved.is_ok());
+            for answer in stop.waiting {
+                let _ = answer.send(Ok(()));
+            }
+            return;
+        }
+        let aftermath = self.aftermath(status).await;
+        self.follow(InstanceEvent::Exited(aftermath)).await;
+    }
+
+    async fn after_launch_failure(&mut self, status: &ExitStatus) {
+        self.observed.exit = Some(ExitBody::from_model(status, now()));
+        let aftermath = self.aftermath(status).await;
+        self.follow(InstanceEvent::LaunchFailed(aftermath)).await;
+    }
+
+    async fn follow(&mut self, event: InstanceEvent) {
+        if let Err(refusal) = self.advance(event) {
+            tracing::error!(instance = %self.id, error = %refusal, "an impossible move");
+        }
+        let rests = matches!(
+            event,
+            InstanceEvent::Exited(Aftermath::Rest) | InstanceEvent::LaunchFailed(Aftermath::Rest)
+        );
+        if rests && let Err(refusal) = self.desire(Desired::Stopped).await {
+            tracing::error!(instance = %self.id, error = %refusal, "cannot record that it rests");
+        }
+        self.observe_or_log().await;
+    }
+
+    /// What follows an end, by the envelope's policy; sets the time of the next start.
+    async fn aftermath(&mut self, status: &ExitStatus) -> Aftermath {
+        let (disk, id) = (self.disk.clone(), self.id.clone());
+        let policy = match blocking(move || restart_policy(&disk, &id)).await {
+            Ok(policy) => policy,
+            Err(error) => {
+                tracing::error!(instance = %self.id, %error, "cannot read the restart policy");
+                return Aftermath::GiveUp;
+            }
+        };
+        let attempts =
+            Attempts { count: self.observed.attempts, since: self.observed.attempts_since };
+        let started = self.observed.started.unwrap_or(self.observed.since);
+        match verdict(policy, attempts, status, started, now()) {
+            Verdict::Rest => Aftermath::Rest,
+            Verdict::GiveUp => Aftermath::GiveUp,
+            Verdict::Retry { pause, attempts } => {
+                self.observed.attempts = attempts.count;
+                self.observed.attempts_since = attempts.since;
+                self.retry = Some(Instant::now() + jittered(pause));
+                Aftermath::Retry
+            }
+        }
+    }
+
+    async fn retry_due(&mut self) {
+        self.retry = None;
+        if let Err(refusal) = self.advance(InstanceEvent::RetryDue) {
+            tracing::error!(instance = %self.id, error = %refusal, "an impossible move");
+            return;
+        }
+        self.observed.restarts = self.observed.restarts.saturating_add(1);
+        self.launch_or_follow_policy().await;
+    }
+
+    fn unknown_exit(&mut self, why: &str) {
+        self.observed.process = None;
+        self.observed.exit = Some(ExitBody::Unknown { unknown: why.to_owned(), at: now() });
+    }
+
+    /// Records what should be, synced.
+    async fn desire(&mut self, desired: Desired) -> Result<(), Refusal> {
+        if self.record.desired == desired {
+            return Ok(());
+        }
+        let record = InstanceRecord { desired, ..self.record.clone() };
+        let (disk, id, written) = (self.disk.clone(), self.id.clone(), record.clone());
+        blocking(move || instance::write_record(&disk, &id, &written)).await?;
+        self.record = record;
+        self.show();
+        Ok(())
+    }
+
+    /// Moves in memory, if the machine allows it.
+    fn advance(&mut self, event: InstanceEvent) -> Result<(), Refusal> {
+        let next = self.observed.state.next(event).map_err(|illegal| self.refuse(&illegal))?;
+        if next != self.observed.state {
+            self.observed.state = next;
+            self.observed.since = now();
+        }
+        Ok(())
+    }
+
+    /// Records what is, and shows it.
+    async fn observe(&mut self) -> Result<(), Refusal> {
+        let (disk, path, observed) =
+            (self.disk.clone(), layout::observed(&self.boot, &self.id), self.observed.clone());
+        let written = blocking(move || {
+            durable::record::write_unsynced(&disk, &path, &observed)
+                .map_err(|source| Unusable::Disk { path, source })
+        })
+        .await;
+        self.show();
+        written.map_err(|source| Refusal::Observed { instance: self.id.clone(), source })
+    }
+
+    async fn observe_or_log(&mut self) {
+        if let Err(error) = self.observe().await {
+            tracing::error!(instance = %self.id, %error, "what is true of it is known to memory alone");
+        }
+    }
+
+    fn show(&self) {
+        let body = body(&self.id, &self.version, &self.record, &self.observed);
+        let launch = self.observed.launch;
+        self.publish.send_replace(View { body, launch });
+    }
+
+    fn refuse(&self, illegal: &Illegal<InstanceState, InstanceEvent>) -> Refusal {
+        Refusal::WrongState { instance: self.id.clone(), state: illegal.state }
+    }
+
+    fn workspace(&self) -> std::path::PathBuf {
+        self.disk.root().join(layout::workspace(&self.id))
+    }
+}
+
+fn body(
+    id: &InstanceId,
+    version: &Version,
+    record: &InstanceRecord,
+    observed: &ObservedRecord,
+) -> InstanceBody {
+    InstanceBody {
+        instance: id.clone(),
+        installation: id.installation.clone(),
+        title: id.installation.title.clone(),
+        version: version.clone(),
+        state: observed.state,
+        desired: record.desired,
+        pid: observed.process.map(|process| process.pid),
+        restarts: observed.restarts,
+        exit: observed.exit.clone(),
+        since: observed.since,
+        created_by: record.created_by.clone(),
+    }
+}
+
+async fn ended(process: Option<&Process>) {
+    match process {
+        Some(process) => process.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Between half of the pause and all of it, so that what failed together does not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let random = uuid::Uuid::now_v7().as_bytes()[15]; // its last bytes are random
+    pause / 2 + pause.mul_f64(f64::from(random) / 510.0)
+}
+
+/// Commands that wait for the owner.
+const COMMANDS: usize = 16;
+/// Between SIGTERM and SIGKILL where nobody said how long.
+pub(super) const DEFAULT_GRACE: Duration = Duration::from_secs(10);
