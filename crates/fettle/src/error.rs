@@ -163,7 +163,7 @@ impl Failure {
     }
 }
 
-/// A failure with its code, and with a hint unless there is none to give.
+/// A failure with its code, and with a hint where something better than the general one is known.
 struct Verdict(ErrorBody);
 
 impl Verdict {
@@ -177,8 +177,8 @@ impl Verdict {
 
     /// Where nobody knows better, the hint for the code.
     fn body(self) -> ErrorBody {
-        let general = general_hint(self.0.code).map(str::to_owned);
-        ErrorBody { hint: self.0.hint.or(general), ..self.0 }
+        let hint = self.0.hint.unwrap_or_else(|| general_hint(self.0.code).to_owned());
+        ErrorBody { hint: Some(hint), ..self.0 }
     }
 }
 
@@ -317,35 +317,35 @@ fn disk(error: &DiskError) -> Code {
     }
 }
 
-/// What to do next where nobody knows more than the code.
-fn general_hint(code: Code) -> Option<&'static str> {
+/// What to do next where nobody knows more than the code: docs/errors.md in a few words.
+fn general_hint(code: Code) -> &'static str {
     match code {
+        Code::Usage => "`fettle --help` lists the commands, `fettle COMMAND --help` what they take",
+        Code::BadName => "choose a name that keeps the rule",
+        Code::BadManifest => "correct the manifest and publish again",
         Code::NotFound => {
-            Some("`fettle object list`, `fettle app list` and `fettle ps` show what is there")
+            "`fettle object list`, `fettle app list` and `fettle ps` show what is there"
         }
-        Code::NameTaken => Some("objects are write-once: choose another name"),
-        Code::VersionTaken => Some("publish under a higher version"),
-        Code::Incomplete => Some("repeat the upload: it goes on where it stopped"),
-        Code::DigestMismatch => Some("repeat the command; `fettle object stat` shows the digest"),
-        Code::NoVersion => Some("`fettle app list NAME` shows the versions"),
-        Code::WrongState | Code::InUse => Some("`fettle status NAME` shows more"),
-        Code::Busy => Some("`fettle operation list` shows what is going on"),
-        Code::Unreachable => Some("is it running, and is `--server` or `--node` right?"),
-        Code::Denied => Some("call as the account that runs the node, over its socket"),
-        Code::TooNew => Some("use the fettle that wrote it, or a newer one"),
-        Code::Usage
-        | Code::BadName
-        | Code::BadManifest
-        | Code::TooLarge
-        | Code::NoProfile
-        | Code::NothingNew
-        | Code::OtherTitle
-        | Code::NoSpace
-        | Code::UnsafeArchive
-        | Code::Unsupported
-        | Code::NotLoopback
-        | Code::Damaged
-        | Code::Internal => None,
+        Code::NameTaken => "objects are write-once: choose another name",
+        Code::VersionTaken => "publish under a higher version",
+        Code::Incomplete => "repeat the upload: it goes on where it stopped",
+        Code::DigestMismatch => "repeat the command; `fettle object stat` shows the digest",
+        Code::TooLarge => "split it into smaller ones",
+        Code::NoProfile => "publish it for that profile or for `any`, or name one that is there",
+        Code::NoVersion => "`fettle app list NAME` shows the versions",
+        Code::NothingNew => "there is nothing to do: `fettle status NAME` shows the version",
+        Code::OtherTitle => "install it as an installation of its own: `fettle install REF`",
+        Code::InUse | Code::WrongState => "`fettle status NAME` shows more",
+        Code::Busy => "`fettle operation list` shows what is going on",
+        Code::NoSpace => "make room and repeat the command: what was downloaded is kept",
+        Code::UnsafeArchive => "make the archive anew, without the entry that is named",
+        Code::Unsupported => "use one of those that are named",
+        Code::Unreachable => "is it running, and is `--server` or `--node` right?",
+        Code::NotLoopback => "listen on 127.0.0.1, [::1] or a Unix socket",
+        Code::Denied => "call as the account that runs the node, over its socket",
+        Code::Damaged => "look at the disk; what the repository still has is fetched again",
+        Code::TooNew => "use the fettle that wrote it, or a newer one",
+        Code::Internal => "the log of the server or node says more; report it if it is a mistake",
     }
 }
 

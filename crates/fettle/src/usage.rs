@@ -21,7 +21,7 @@ pub(crate) fn answer(error: &clap::Error) -> Exit {
             output.say(text.trim_end());
             Exit::Usage
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
             let body = ErrorBody::new(Code::Usage, "a command is missing");
             output.failure(&body.hint("`fettle --help` lists the commands"));
             Exit::Usage
