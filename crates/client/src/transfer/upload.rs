@@ -88,11 +88,12 @@ pub(crate) async fn send(
     };
     let mut backoff = Backoff::default();
     loop {
-        let before = sender.meter.sent();
+        let before = sender.meter.told();
         match sender.round().await {
             Ok(()) => return Ok(sender.meter.sent()),
             Err(Failure::Again(error)) => {
-                if sender.meter.sent() > before {
+                // Not what was sent: a server that forgets everything would be served for ever.
+                if sender.meter.told() > before {
                     backoff.reset();
                 }
                 let Some(pause) = backoff.pause() else { return Err(error) };
@@ -228,12 +229,13 @@ impl Failure {
         Failure::judge(error.into())
     }
 
-    /// Asking anew helps against what the network did, and where the server has forgotten the upload
-    /// or a part of it.
+    /// Asking anew helps against what the network did, where the server has forgotten the upload or a
+    /// part of it, and where another client is sending the same part.
     fn judge(error: TransferError) -> Failure {
         let again = match &error {
             TransferError::Call(call) => {
-                call.is_transient() || matches!(call.code(), Code::NotFound | Code::Incomplete)
+                let passing = matches!(call.code(), Code::NotFound | Code::Incomplete | Code::Busy);
+                call.is_transient() || passing
             }
             _ => false,
         };
@@ -314,6 +316,11 @@ impl Meter {
 
     fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// How much of the object the listener was told of.
+    fn told(&self) -> u64 {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).iter().sum()
     }
 
     /// `bytes` more were sent, and part `number` is `done` bytes far now.
