@@ -231,6 +231,7 @@ fn server(error: &ServerError) -> Verdict {
             of(Code::Busy).hint("end the other server, or name another directory with `--data DIR`")
         }
         ServerError::Objects { source, .. } => of(objects(source)),
+        ServerError::Applications { source, .. } => of(applications(source)),
         ServerError::Listen(error) => listen(error),
     }
 }
@@ -245,6 +246,17 @@ fn objects(error: &binary_repository::OpenError) -> Code {
         OpenError::Storage(StorageError::Disk(error)) => disk(error),
         OpenError::Storage(StorageError::NoRoom { .. }) => Code::NoSpace,
         OpenError::Storage(StorageError::Catalog(_)) => Code::Internal,
+    }
+}
+
+fn applications(error: &application_repository::OpenError) -> Code {
+    use application_repository::OpenError;
+    use application_repository::catalog::sqlite::OpenCatalogError;
+    match error {
+        OpenError::File(OpenCatalogError::TooNew { .. }) => Code::TooNew,
+        OpenError::File(OpenCatalogError::Database { .. })
+        | OpenError::Catalog(_)
+        | OpenError::Holds(_) => Code::Internal,
     }
 }
 

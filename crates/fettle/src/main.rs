@@ -7,6 +7,7 @@ mod args;
 mod command;
 mod config;
 mod error;
+mod holds;
 mod names;
 mod output;
 mod places;

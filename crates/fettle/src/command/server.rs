@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use binary_repository::BinaryRepository;
+use application_repository::ApplicationRepository;
+use binary_repository::{BinaryRepository, Clock};
 use durable::{Disk, DiskError, LockMode};
 use model::Policy;
 use tokio::sync::oneshot;
@@ -17,6 +18,7 @@ use wire::v1::StatusBody;
 use super::daemon::{self, Ending, ListenError};
 use crate::args::ServerArgs;
 use crate::error::{Exit, Failure};
+use crate::holds::OwnObjects;
 use crate::places::{NoPlace, Surroundings};
 use crate::reach::Context;
 
@@ -63,6 +65,14 @@ pub(crate) enum ServerError {
         /// Why not.
         source: binary_repository::OpenError,
     },
+    /// The applications cannot be opened.
+    #[error("cannot open the applications in {}", .database.display())]
+    Applications {
+        /// The catalog.
+        database: PathBuf,
+        /// Why not.
+        source: application_repository::OpenError,
+    },
     /// It cannot listen.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -102,6 +112,7 @@ async fn run(context: &Context, args: &ServerArgs) -> Result<(), ServerError> {
 /// Both repositories, behind the lock of their directory.
 struct Opened {
     objects: Arc<BinaryRepository>,
+    applications: Arc<ApplicationRepository>,
     _lock: durable::Lock,
 }
 
@@ -110,20 +121,28 @@ fn open(places: &Places) -> Result<Opened, ServerError> {
     // The objects have a lock of their own, which lies with them: they may be elsewhere.
     let lock = disk.try_lock(Path::new(LOCK), LockMode::Exclusive)?;
     let lock = lock.ok_or_else(|| ServerError::Locked { data: places.data.clone() })?;
+    let clock = Clock::system();
     let config = binary_repository::Config {
         data: places.blobs.clone(),
         database: places.database.clone(),
-        clock: binary_repository::Clock::system(),
+        clock: clock.clone(),
     };
     let objects = BinaryRepository::open(&config)
         .map_err(|source| ServerError::Objects { data: places.blobs.clone(), source })?;
-    Ok(Opened { objects, _lock: lock })
+    let holds = Arc::new(OwnObjects(objects.clone()));
+    let applications =
+        ApplicationRepository::open(&places.database, holds, move || clock.now()).map_err(
+            |source| ServerError::Applications { database: places.database.clone(), source },
+        )?;
+    Ok(Opened { objects, applications, _lock: lock })
 }
 
 impl Opened {
     fn service(&self, data: &Path) -> Service<()> {
         let policy = Policy::OpenToThisMachine;
-        status(policy, data).merge(self.objects.service(policy))
+        status(policy, data)
+            .merge(self.objects.service(policy))
+            .merge(self.applications.service(policy))
     }
 }
 

@@ -11,66 +11,66 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A directory that is the home of every command.
-pub struct World {
+pub(crate) struct World {
     dir: TempDir,
     server: Option<Server>,
 }
 
 /// A server that is ready.
-pub struct Server {
-    pub url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     child: Child,
 }
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl World {
     /// Without a server.
-    pub fn empty() -> World {
+    pub(crate) fn empty() -> World {
         World { dir: tempfile::tempdir().unwrap(), server: None }
     }
 
     /// With a server that commands find by the environment.
-    pub fn with_server() -> World {
+    pub(crate) fn with_server() -> World {
         let mut world = World::empty();
         let server = world.serve(&["--data", &world.text("data")]);
         world.server = Some(server);
         world
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().to_owned()
     }
 
     /// Writes a file and answers its path.
-    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
         self.text(name)
     }
 
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.server.as_ref().unwrap().url
     }
 
     /// Starts a server on any free port.
-    pub fn serve(&self, arguments: &[&str]) -> Server {
+    pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
         let mut command = self.command(&["server", "--listen", "127.0.0.1:0"]);
         Server::start(command.args(arguments))
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fettle"));
         command.args(arguments).current_dir(self.dir.path());
         for variable in ["FETTLE_SERVER", "FETTLE_NODE", "FETTLE_LOG"] {
@@ -87,11 +87,11 @@ impl World {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         Ended::of(self.command(arguments).stdin(Stdio::null()))
     }
 
-    pub fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Ended {
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Ended {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -100,14 +100,14 @@ impl World {
     }
 
     /// The one value that a command prints.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let ended = self.run(&[arguments, &["--json"]].concat());
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{arguments:?}");
         serde_json::from_str(&ended.stdout).unwrap()
     }
 
     /// The values of a listing.
-    pub fn lines(&self, arguments: &[&str]) -> Vec<Value> {
+    pub(crate) fn lines(&self, arguments: &[&str]) -> Vec<Value> {
         let ended = self.run(&[arguments, &["--json"]].concat());
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{arguments:?}");
         ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -115,7 +115,7 @@ impl World {
 
     /// The error of a command that is refused: nothing on standard output, one line on standard error, a
     /// hint, and the exit code that belongs to the error's code.
-    pub fn refused(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn refused(&self, arguments: &[&str]) -> Value {
         let ended = self.run(&[&["--json"], arguments].concat());
         let error = ended.error();
         let usage = error["code"] == "usage";
@@ -125,7 +125,7 @@ impl World {
 }
 
 impl Ended {
-    pub fn of(command: &mut Command) -> Ended {
+    pub(crate) fn of(command: &mut Command) -> Ended {
         Ended::from_output(&command.output().unwrap())
     }
 
@@ -137,7 +137,7 @@ impl Ended {
         }
     }
 
-    pub fn error(&self) -> Value {
+    pub(crate) fn error(&self) -> Value {
         assert_eq!(self.stdout, "");
         assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
         let mut line: Value = serde_json::from_str(&self.stderr).unwrap();
@@ -150,7 +150,7 @@ impl Ended {
 }
 
 impl Server {
-    pub fn start(command: &mut Command) -> Server {
+    pub(crate) fn start(command: &mut Command) -> Server {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -161,7 +161,7 @@ impl Server {
     }
 
     /// Sends a signal and waits for the end; answers the exit code and what it said on standard error.
-    pub fn end(mut self, signal: &str) -> (Option<i32>, String) {
+    pub(crate) fn end(mut self, signal: &str) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         let began = Instant::now();
@@ -185,14 +185,14 @@ impl Drop for Server {
 }
 
 /// The keys of an object, sorted.
-pub fn keys(value: &Value) -> Vec<String> {
+pub(crate) fn keys(value: &Value) -> Vec<String> {
     let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
     keys.sort();
     keys
 }
 
 /// The keys of an example in `crates/wire/golden/v1`, sorted.
-pub fn golden_keys(name: &str) -> Vec<String> {
+pub(crate) fn golden_keys(name: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wire/golden/v1").join(name);
     keys(&serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap())
 }

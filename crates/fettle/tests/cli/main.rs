@@ -2,7 +2,8 @@
 //! elsewhere.
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests play the user: they start programs and write files"
+    clippy::unwrap_used,
+    reason = "tests play the user: they start programs, write files, and stop at what should not be"
 )]
 
 mod applications;

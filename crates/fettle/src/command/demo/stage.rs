@@ -105,7 +105,8 @@ impl Stage {
 
     /// Shows text that no command printed: a file, a tree.
     pub(super) fn quote(&self, text: &str) -> Result<(), DemoError> {
-        let indented: String = text.lines().map(|line| format!("    {line}\n")).collect();
+        let lines = text.lines().map(|line| format!("    {line}").trim_end().to_owned() + "\n");
+        let indented: String = lines.collect();
         match self.output.is_json() {
             true => Ok(()),
             false => Ok(self.output.data(&indented)?),

@@ -45,7 +45,7 @@ fn draw_level(
         let path = dir.join(&name);
         let facts = fs::symlink_metadata(&path)?;
         let target = match facts.is_symlink() {
-            true => format!(" -> {}", fs::read_link(&path)?.display()),
+            true => format!(" -> {}", shortened(&fs::read_link(&path)?)),
             false => String::new(),
         };
         let is_dir = facts.is_dir() || (facts.is_symlink() && follow > 0 && path.is_dir());
@@ -58,6 +58,17 @@ fn draw_level(
     Ok(())
 }
 
+/// A target with its digests cut to a few digits.
+fn shortened(target: &Path) -> String {
+    let cut = |name: &str| match name.split_at_checked(DIGEST) {
+        Some((digest, rest)) if digest.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            format!("{}…{rest}", &digest[..8])
+        }
+        _ => name.to_owned(),
+    };
+    target.to_string_lossy().split('/').map(cut).collect::<Vec<_>>().join("/")
+}
+
 fn names(dir: &Path) -> io::Result<Vec<String>> {
     let entries = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name()));
     let mut names: Vec<String> = entries
@@ -65,4 +76,20 @@ fn names(dir: &Path) -> io::Result<Vec<String>> {
         .collect::<io::Result<_>>()?;
     names.sort();
     Ok(names)
+}
+
+/// Hexadecimal digits of a SHA-256.
+const DIGEST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_in_a_target_are_cut_and_other_names_are_not() {
+        let digest = "0123456789abcdef".repeat(4);
+        let target = format!("../trees/01/{digest}.zip/files");
+        assert_eq!(shortened(Path::new(&target)), "../trees/01/01234567….zip/files");
+        assert_eq!(shortened(Path::new("../größe")), "../größe");
+    }
 }
