@@ -389,8 +389,13 @@ pub(crate) struct SampleArgs {
     pub(crate) print_env: bool,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 done for some of \
-several, 130 detached by Ctrl-C. Standard output is data, standard error is talk.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 done for some of \
+several, 130 detached by Ctrl-C. Standard output is data, standard error is talk.
+
+Environment: FETTLE_SERVER and FETTLE_NODE stand for --server and --node; FETTLE_LOG says what is \
+logged to standard error (off, warn, info, debug, or a filter by module). Aliases stand in \
+fettle/config.toml in the XDG configuration directory, under [servers] and [nodes].";
 
 #[cfg(test)]
 mod tests {

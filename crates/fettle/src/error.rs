@@ -99,6 +99,9 @@ pub(crate) enum Failure {
     /// The threads of the runtime could not be made.
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
+    /// Ctrl-C cannot be listened to.
+    #[error("cannot listen to signals")]
+    Signals(#[source] io::Error),
     /// A mistake of ours.
     #[error("fettle made a mistake: {message}")]
     Panic {
@@ -156,7 +159,10 @@ impl Failure {
             Failure::Server(error) => server(error),
             Failure::Node(error) => node(error),
             Failure::Demo(error) => demo(error),
-            Failure::Sample(_) | Failure::Unwritten(_) | Failure::Runtime(_) => of(Code::Internal),
+            Failure::Sample(_)
+            | Failure::Unwritten(_)
+            | Failure::Runtime(_)
+            | Failure::Signals(_) => of(Code::Internal),
             Failure::Panic { .. } => of(Code::Internal)
                 .hint("this is a mistake in fettle; please report it with the command line"),
         }
@@ -336,7 +342,7 @@ fn general_hint(code: Code) -> &'static str {
         Code::BadName => "choose a name that keeps the rule",
         Code::BadManifest => "correct the manifest and publish again",
         Code::NotFound => {
-            "`fettle object list`, `fettle app list` and `fettle ps` show what is there"
+            "`fettle object list`, `app list`, `ps` and `operation list` show what is there"
         }
         Code::NameTaken => "objects are write-once: choose another name",
         Code::VersionTaken => "publish under a higher version",

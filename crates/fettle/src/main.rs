@@ -8,6 +8,7 @@ mod command;
 mod config;
 mod error;
 mod holds;
+mod interrupt;
 mod names;
 mod output;
 mod places;

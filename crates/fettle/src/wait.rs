@@ -66,17 +66,6 @@ pub(crate) async fn submit(
     }
 }
 
-/// Asks for a change and waits for its end.
-pub(crate) async fn carry_out(
-    node: &Connection,
-    id: OperationId,
-    change: &Change,
-    shown: &Shown,
-) -> Result<Ended, ChangeError> {
-    let accepted = submit(node, id, change).await?;
-    verdict(follow(node, accepted, shown).await?)
-}
-
 /// Waits for the end of an operation, whatever it is.
 pub(crate) async fn follow(
     node: &Connection,

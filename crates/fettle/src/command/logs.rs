@@ -9,9 +9,10 @@ use model::InstanceId;
 use serde_json::json;
 use wire::v1::{LogLine, LogStream, LogsQuery};
 
-use super::several::{Tally, or_interrupted};
+use super::several::Tally;
 use crate::args::LogsArgs;
 use crate::error::{Exit, Failure};
+use crate::interrupt::Interrupt;
 use crate::names::{Takes, Target, expand};
 use crate::output::Output;
 use crate::reach::Context;
@@ -28,7 +29,8 @@ pub(crate) async fn logs(context: &Context, args: &LogsArgs) -> Result<Exit, Fai
         ([id], false) => printer.print_all(source(id.clone())).await,
         ([_, ..], true) => {
             let all = instances.iter().cloned().map(source).collect();
-            or_interrupted(printer.print_mixed(all)).await.unwrap_or(Ok(Exit::Done))
+            let mut interrupt = Interrupt::new().map_err(Failure::Signals)?;
+            interrupt.or(printer.print_mixed(all)).await.unwrap_or(Ok(Exit::Done))
         }
         _ => printer.print_in_turn(instances.iter().cloned().map(source)).await,
     }

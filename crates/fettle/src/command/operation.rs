@@ -4,10 +4,11 @@ use futures_util::TryStreamExt as _;
 use model::OperationId;
 use wire::v1::OperationBody;
 
-use super::several::{or_interrupted, say_detached, say_notes};
+use super::several::{say_detached, say_notes};
 use super::show;
 use crate::args::OperationCommand;
 use crate::error::{Exit, Failure};
+use crate::interrupt::Interrupt;
 use crate::names;
 use crate::progress::Shown;
 use crate::reach::Context;
@@ -42,7 +43,8 @@ async fn wait_for(context: &Context, id: OperationId) -> Result<Exit, Failure> {
     let (node, output) = (context.node()?, context.output);
     let shown = Shown::new(output);
     let now = node.node().operation(id).await?;
-    let Some(operation) = or_interrupted(wait::follow(&node, now, &shown)).await else {
+    let mut interrupt = Interrupt::new().map_err(Failure::Signals)?;
+    let Some(operation) = interrupt.or(wait::follow(&node, now, &shown)).await else {
         drop(shown);
         say_detached(output, &[id]);
         return Ok(Exit::Detached);

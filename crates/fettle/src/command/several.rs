@@ -13,6 +13,7 @@ use wire::v1::{OperationBody, OperationResult};
 use super::show;
 use crate::args::Waiting;
 use crate::error::{Exit, Failure};
+use crate::interrupt::Interrupt;
 use crate::names::{Takes, Target, expand};
 use crate::output::Output;
 use crate::progress::Shown;
@@ -32,16 +33,26 @@ pub(crate) async fn change_all(
     if let [target] = &targets[..] {
         return change_one(context, &node, &change(target), waiting).await;
     }
+    let mut interrupt = Interrupt::new().map_err(Failure::Signals)?;
     let mut tally = Tally::default();
     // An instance moves to the version that its installation is on: that one comes first.
     let (first, then): (Vec<Target>, Vec<Target>) =
         targets.into_iter().partition(|target| matches!(target, Target::Installation(_)));
     for batch in [first, then] {
-        let asked = ask(&node, batch, &change).await;
+        let batch: Vec<(Target, OperationId)> =
+            batch.into_iter().map(|target| (target, wait::new_operation())).collect();
+        let Some(asked) = interrupt.or(ask(&node, &batch, &change)).await else {
+            let ids: Vec<OperationId> = batch.iter().map(|(_, id)| *id).collect();
+            say_unanswered(context.output, &ids);
+            return Ok(Exit::Detached);
+        };
         if waiting.detach {
             print_asked(context.output, &asked, &mut tally)?;
-        } else if print_ended(context.output, &node, asked, &mut tally).await? == Exit::Detached {
-            return Ok(Exit::Detached);
+            continue;
+        }
+        let ended = print_ended(context.output, &node, asked, &mut interrupt, &mut tally).await?;
+        if ended == Exit::Detached {
+            return Ok(ended);
         }
     }
     Ok(tally.exit())
@@ -61,14 +72,19 @@ pub(crate) async fn change_one(
         output.value(&json!({ "operation": id }), |_| id.to_string())?;
         return Ok(Exit::Done);
     }
+    let mut interrupt = Interrupt::new().map_err(Failure::Signals)?;
+    let Some(accepted) = interrupt.or(wait::submit(node, id, change)).await else {
+        say_unanswered(output, &[id]);
+        return Ok(Exit::Detached);
+    };
+    let accepted = accepted.map_err(ChangeError::from)?;
     let shown = Shown::new(output);
-    let carried_out = wait::carry_out(node, id, change, &shown);
-    let Some(ended) = or_interrupted(carried_out).await else {
+    let Some(ended) = interrupt.or(wait::follow(node, accepted, &shown)).await else {
         drop(shown);
         say_detached(output, &[id]);
         return Ok(Exit::Detached);
     };
-    let ended = ended?;
+    let ended = ended.and_then(wait::verdict)?;
     drop(shown);
     say_notes(output, &ended.operation);
     match &ended.result {
@@ -79,21 +95,22 @@ pub(crate) async fn change_one(
     Ok(Exit::Done)
 }
 
-/// The answer, or nothing if Ctrl-C came first.
-pub(crate) async fn or_interrupted<T>(work: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        biased;
-        answer = work => Some(answer),
-        Ok(()) = tokio::signal::ctrl_c() => None,
-    }
-}
-
 /// Says which operations go on without this command, and how to follow them.
 pub(crate) fn say_detached(output: Output, operations: &[OperationId]) {
     for operation in operations {
         output.tell(&format!(
             "detached: operation {operation} goes on; follow it with `fettle operation wait \
              {operation}`"
+        ));
+    }
+}
+
+/// Says which operations the node may have heard of or not.
+fn say_unanswered(output: Output, operations: &[OperationId]) {
+    for operation in operations {
+        output.tell(&format!(
+            "detached before the node had answered; `fettle operation show {operation}` says \
+             whether it goes on"
         ));
     }
 }
@@ -110,16 +127,16 @@ type Asked = (Target, OperationId, Result<OperationBody, ChangeError>);
 
 async fn ask(
     node: &Connection,
-    targets: Vec<Target>,
+    batch: &[(Target, OperationId)],
     change: &impl Fn(&Target) -> Change,
 ) -> Vec<Asked> {
-    let submissions = targets.into_iter().map(|target| async {
-        let id = wait::new_operation();
-        let answer = wait::submit(node, id, &change(&target)).await;
-        (target, id, answer.map_err(ChangeError::from))
-    });
-    // In the order of the names, so that what shares a lock is done in that order too.
-    stream::iter(submissions).buffered(1).collect().await
+    let mut asked = Vec::new();
+    // One after the other, so that what shares a lock is done in the order of the names.
+    for (target, id) in batch {
+        let answer = wait::submit(node, *id, &change(target)).await;
+        asked.push((target.clone(), *id, answer.map_err(ChangeError::from)));
+    }
+    asked
 }
 
 fn print_asked(output: Output, asked: &[Asked], tally: &mut Tally) -> Result<(), Failure> {
@@ -149,6 +166,7 @@ async fn print_ended(
     output: Output,
     node: &Connection,
     asked: Vec<Asked>,
+    interrupt: &mut Interrupt,
     tally: &mut Tally,
 ) -> Result<Exit, Failure> {
     let mut open: Vec<OperationId> =
@@ -163,7 +181,7 @@ async fn print_ended(
     });
     let mut ends = std::pin::pin!(stream::iter(ends).buffered(AT_A_TIME));
     loop {
-        let Some(next) = or_interrupted(ends.next()).await else {
+        let Some(next) = interrupt.or(ends.next()).await else {
             say_detached(output, &open);
             return Ok(Exit::Detached);
         };

@@ -9,5 +9,6 @@
 mod applications;
 mod harness;
 mod objects;
+mod sample;
 mod serving;
 mod usage;
