@@ -266,6 +266,44 @@ async fn what_was_kept_and_is_damaged_is_found_thrown_away_and_fetched_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_resumed_download_never_mixes_two_objects_of_one_name() {
+    let world = World::start().await;
+    let connection = world.connect();
+    let (old, new) = (bytes(MIB, 11), bytes(MIB, 12));
+    let path = world.file("x", &old);
+    send(&connection, "x", &path, &silent()).await.unwrap();
+    let (half, digest) = (MIB as u64 / 2, Digest::of(&old));
+    let mut rest = connection.objects().open(&name("x"), half, Some(&digest)).await.unwrap();
+    assert_eq!((rest.size, rest.from, rest.digest), (MIB as u64, half, digest));
+    let mut came = Vec::new();
+    while let Some(piece) = rest.next_piece().await.unwrap() {
+        came.extend_from_slice(&piece);
+    }
+    assert_eq!(came, old[MIB / 2..]);
+    connection.objects().delete(&name("x")).await.unwrap();
+    let path = world.file("x", &new);
+    send(&connection, "x", &path, &silent()).await.unwrap();
+    let other = connection.objects().open(&name("x"), half, Some(&digest)).await.unwrap_err();
+    assert!(matches!(other, client::ClientError::OtherObject { .. }), "{other:?}");
+    assert_eq!(other.code(), Code::DigestMismatch);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unix_socket_serves_like_tcp() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = format!("unix://{}", dir.path().join("s.sock").display());
+    let world = World::start_at(dir, &socket).await;
+    assert_eq!(world.address, socket);
+    let path = world.file("x", &bytes(5 * MIB, 13));
+    let sent = send(&world.connect(), "x", &path, &silent()).await.unwrap();
+    let to = world.dir.path().join("back");
+    let got = download(&world.connect(), &name("x"), &to, &silent()).await.unwrap();
+    assert_eq!(got.digest, sent.digest);
+    let stat = world.connect().objects().stat(&name("x")).await.unwrap();
+    assert!(stat.created_by.to_string().starts_with("uid:"), "{}", stat.created_by);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_download_of_what_is_not_there_or_to_nowhere_leaves_nothing() {
     let world = World::start().await;
     let connection = world.connect();

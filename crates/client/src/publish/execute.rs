@@ -213,10 +213,19 @@ async fn upload(
 ) -> Result<Vec<u64>, TransferError> {
     let total = plan.objects.iter().filter(|object| object.upload.is_some());
     progress.begin("sending", Some(total.map(|object| object.pin.size).sum()));
-    let sent = stream::iter(&plan.objects)
-        .map(|object| async {
-            match object.upload.as_ref().and_then(|used| prepared.get(used)) {
-                Some(prepared) => send(connection, &object.pin.object, prepared, progress).await,
+    // Owned, so that the future may move between threads.
+    let objects: Vec<_> = plan
+        .objects
+        .iter()
+        .map(|object| {
+            let content = object.upload.as_ref().and_then(|used| prepared.get(used)).cloned();
+            (object.pin.object.clone(), content)
+        })
+        .collect();
+    let sent = stream::iter(objects)
+        .map(|(name, content)| async move {
+            match content {
+                Some(content) => send(connection, &name, &content, progress).await,
                 None => Ok(0),
             }
         })

@@ -23,13 +23,16 @@ pub struct World {
 
 impl World {
     pub async fn start() -> World {
-        let dir = tempfile::tempdir().unwrap();
-        let repository = BinaryRepository::open(&Config::new(&dir.path().join("server"))).unwrap();
-        World::serving(dir, repository.service(Policy::OpenToThisMachine)).await
+        World::start_at(tempfile::tempdir().unwrap(), LOOPBACK).await
     }
 
-    pub async fn serving(dir: tempfile::TempDir, service: Service<()>) -> World {
-        let address: Address = "127.0.0.1:0".parse().unwrap();
+    pub async fn start_at(dir: tempfile::TempDir, address: &str) -> World {
+        let repository = BinaryRepository::open(&Config::new(&dir.path().join("server"))).unwrap();
+        World::serving(dir, repository.service(Policy::OpenToThisMachine), address).await
+    }
+
+    pub async fn serving(dir: tempfile::TempDir, service: Service<()>, address: &str) -> World {
+        let address: Address = address.parse().unwrap();
         let listener = Listener::bind(&address).await.unwrap();
         let address = listener.url();
         tokio::spawn(serve(listener, service, std::future::pending()));
@@ -48,6 +51,9 @@ impl World {
         path
     }
 }
+
+/// Some free port of this machine.
+pub const LOOPBACK: &str = "127.0.0.1:0";
 
 pub fn connect(address: &str) -> Connection {
     Connection::new(&address.parse::<Endpoint>().unwrap()).unwrap()
@@ -269,5 +275,5 @@ pub async fn read_request(near: &mut TcpStream) -> Option<String> {
 /// An answer with these header fields, each ending in a line break, and this body.
 pub fn answer(status: &str, fields: &str, body: &[u8]) -> Vec<u8> {
     let fields = fields.replace('\n', "\r\n");
-    [format!("HTTP/1.1 {status}\r\n{fields}\r\n").as_bytes(), body].concat()
+    [format!("HTTP/1.1 {status}\r\nconnection: close\r\n{fields}\r\n").as_bytes(), body].concat()
 }
