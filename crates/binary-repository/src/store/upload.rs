@@ -132,7 +132,6 @@ impl BinaryRepository {
             return object.ok_or(CompleteError::NoUpload { upload: id });
         }
         let lease = self.now().plus(LEASE);
-        self.bell.notify_one();
         if !self.bytes_are_here(&upload.object.digest, upload.object.size, lease)? {
             self.verify(&session, &upload)?;
             let file = session.file_to_publish(&self.disk, id)?;
@@ -171,7 +170,9 @@ impl BinaryRepository {
         let parts: Vec<_> =
             self.catalog.upload_parts(upload.id)?.iter().map(|found| found.part).collect();
         let object = ObjectRecord { created: self.now(), ..upload.object };
-        match self.catalog.take_name(&object, &parts, lease, Some(upload.id))? {
+        let taken = self.catalog.take_name(&object, &parts, lease, Some(upload.id));
+        self.bell.notify_one(); // also when the name was taken: the bytes may be wanted by nobody
+        match taken? {
             Taken::New | Taken::Same => {
                 self.disk.discard(&layout::staged_path(upload.id))?;
                 let object = self.catalog.object(&object.name)?;
