@@ -34,10 +34,11 @@ async fn send(
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_was_given_up_goes_on_with_the_parts_that_are_missing() {
     let world = World::start().await;
-    let content = bytes(21 * MIB, 1);
+    let content = bytes(33 * MIB, 1);
     let path = world.file("big.bin", &content);
     let wire = Wire::to(&world.address).await;
-    wire.cut_after_up(13 * MIB as i64, true);
+    // Four parts of 4 MiB are on their way at a time: by now some have long arrived, and some have not.
+    wire.cut_after_up(25 * MIB as i64, true);
     let (connection, file) = (connect(&wire.address), path.clone());
     let first =
         tokio::spawn(async move { send(&connection, "big", &file, &silent()).await.map(drop) });
