@@ -1,6 +1,7 @@
 //! What a zip says about one entry: the directory's record, and the local header that must agree.
 //!
-//! Names: UTF-8 where the flag says so, else code page 437. The Unicode path that Info-ZIP adds
+//! Names: UTF-8 where the flag says so; else the bytes as they are where a Unix made the archive, and
+//! code page 437 where it did not. The Unicode path that Info-ZIP adds
 //! replaces a name that is not ASCII if it belongs to it (its checksum says so); beside an ASCII
 //! name it must be the same. A backslash is a character like any other.
 //!
@@ -110,7 +111,12 @@ impl Record {
                 _ => Ok(self.name.clone()),
             };
         }
-        Ok(unicode.map_or_else(|| from_code_page_437(&self.name), <[u8]>::to_vec))
+        Ok(match (unicode, self.host) {
+            (Some(unicode), _) => unicode.to_vec(),
+            // Info-ZIP on Unix writes the system's bytes without saying so, and reads them so again.
+            (None, HOST_UNIX | HOST_MACOS) => self.name.clone(),
+            (None, _) => from_code_page_437(&self.name),
+        })
     }
 
     /// What the entry is: the Unix type where there is one, else a directory if the name or the

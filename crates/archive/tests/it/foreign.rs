@@ -43,7 +43,10 @@ for path in sys.argv[1:]:
             crc = zlib.crc32(content) if kind == "f" else 0
             stamp = m.extra.find(b"UT")
             time = int.from_bytes(m.extra[stamp + 5:stamp + 9], "little") if stamp >= 0 else calendar.timegm(m.date_time)
-            print(kind, m.filename.rstrip("/").encode().hex(), size, executable, time, link.hex(), crc)
+            # Python takes code page 437 for granted; Info-ZIP's bytes are those of the file system.
+            unix = m.create_system == 3 and not m.flag_bits & 0x800
+            name = m.filename.rstrip("/").encode("cp437" if unix else "utf-8")
+            print(kind, name.hex(), size, executable, time, link.hex(), crc)
 "#;
 
 #[test]

@@ -239,17 +239,20 @@ fn a_zip64_says_what_the_plain_record_leaves_to_it() {
 }
 
 #[test]
-fn names_are_utf8_or_code_page_437() {
+fn names_are_utf8_the_bytes_of_a_unix_or_code_page_437() {
     let mut flagged = Packed::stored("é", "");
     flagged.flags = 1 << 11;
-    let dos = Packed::stored(b"\x82", "");
+    let unix = Packed::stored("é", "");
+    let mut dos = Packed::stored(b"\x82", "");
+    dos.host = 0;
     let mut both = Packed::stored(b"\x81", "");
     both.extra = unicode_path(b"\x81", "ü".as_bytes());
     let mut stale = Packed::stored(b"\x84", "");
+    stale.host = 0;
     stale.extra = unicode_path(b"other", "evil".as_bytes());
     let backslash = Packed::stored("a\\b", "");
     for (entry, name) in
-        [(flagged, "é"), (dos, "é"), (both, "ü"), (stale, "ä"), (backslash, "a\\b")]
+        [(flagged, "é"), (unix, "é"), (dos, "é"), (both, "ü"), (stale, "ä"), (backslash, "a\\b")]
     {
         assert_eq!(paths(&read_zip(&zip(&[entry])).unwrap()), [name]);
     }

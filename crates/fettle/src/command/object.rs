@@ -43,11 +43,13 @@ struct Stated {
 }
 
 impl Stated {
-    /// Each flag that was given wins over what the file says of itself.
+    /// What was stated wins over what the file says of itself. A stated type is the whole statement:
+    /// without a stated encoding there is none, whatever the file is called.
     fn over(self, media: MediaInfo) -> MediaInfo {
-        MediaInfo {
-            media_type: self.media_type.unwrap_or(media.media_type),
-            encoding: self.encoding.unwrap_or(media.encoding),
+        match (self.media_type, self.encoding) {
+            (Some(media_type), encoding) => MediaInfo { media_type, encoding: encoding.flatten() },
+            (None, Some(encoding)) => MediaInfo { encoding, ..media },
+            (None, None) => media,
         }
     }
 }
@@ -113,12 +115,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_flag_wins_over_what_the_file_says_and_none_is_an_encoding_too() {
+    fn a_stated_type_is_the_whole_statement_and_none_is_an_encoding_too() {
         let media = MediaInfo::from_file_name("a.tar.gz");
         assert_eq!(Stated::default().over(media.clone()), media);
         let plain = Stated { encoding: Some(None), ..Stated::default() };
         assert_eq!(plain.over(media.clone()), MediaInfo::from_file_name("a.tar"));
         let zip = Stated { media_type: Some("application/zip".parse().unwrap()), encoding: None };
-        assert_eq!(zip.over(media).encoding, Some(Encoding::Gzip));
+        assert_eq!(zip.over(media).encoding, None);
     }
 }

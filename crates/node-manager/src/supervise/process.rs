@@ -38,7 +38,7 @@ impl Process {
     pub(super) fn adopt(record: ProcessRecord) -> Option<Process> {
         // The handle first: if the start time is right while it is held, it is the right process.
         let (pid, handle) = open(record.pid).ok()?;
-        let same = start_ticks(record.pid).ok()? == record.start_ticks;
+        let same = start_ticks(record.pid).ok()? == record.start_ticks && !has_ended(record.pid);
         let handle = Event::new(handle).ok().filter(|_| same)?;
         Some(Process { record, pid, handle, child: None })
     }
@@ -141,6 +141,12 @@ fn has_workspace(number: u32, workspace: &Path) -> bool {
 /// Field 22 of `/proc/<pid>/stat` (proc_pid_stat(5)): when it was made, in clock ticks since the boot.
 fn start_ticks(number: u32) -> io::Result<u64> {
     stat_field(number, 22).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Field 3: `Z` for one that has ended and was not reaped by whoever became its parent, `X` for one that
+/// is just being reaped.
+fn has_ended(number: u32) -> bool {
+    stat_field::<char>(number, 3).is_none_or(|state| matches!(state, 'Z' | 'X'))
 }
 
 /// Field 5: its process group.

@@ -1,0 +1,85 @@
+//! The manager goes and comes back; programs do not notice.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::world::as_every_account;
+
+#[test]
+fn an_instance_outlives_a_killed_manager_and_is_found_again() {
+    as_every_account(|world| {
+        world.with_node();
+        world.publish("demo/steady", "1.0.0", &[]);
+        world.json(&["install", "demo/steady", "--start"]);
+        let before = world.json(&["status", "steady/1/1"]);
+        world.node_mut().kill();
+        let pid = before["pid"].as_u64().unwrap();
+        assert!(fs::exists(format!("/proc/{pid}/stat")).unwrap(), "it runs without its manager");
+        // Not even the repository is needed to come back.
+        world.server_mut().kill();
+        world.start_node();
+        let after = world.json(&["status", "steady/1/1"]);
+        assert_eq!((&after["pid"], &after["state"]), (&before["pid"], &json!("running")));
+        assert_eq!(after["restarts"], 0);
+        assert_eq!(world.json(&["stop", "steady/1/1"])["state"], "not-running");
+        assert!(!is_running(pid), "it was told to end");
+        assert!(world.run(&["logs", "steady/1/1"]).stdout.contains("told to end"));
+    });
+}
+
+#[test]
+fn what_ended_while_no_manager_was_there_is_started_again_and_its_exit_is_unknown() {
+    as_every_account(|world| {
+        world.with_node();
+        world.publish("demo/gone", "1.0.0", &[]);
+        world.json(&["install", "demo/gone", "--start"]);
+        let before = world.json(&["status", "gone/1/1"]);
+        world.node_mut().kill();
+        let pid = rustix::process::Pid::from_raw(before["pid"].as_i64().unwrap() as i32).unwrap();
+        rustix::process::kill_process(pid, Signal::KILL).unwrap();
+        while is_running(before["pid"].as_u64().unwrap()) {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        world.start_node();
+        let after = world.wait_for("gone/1/1", |status| status["state"] == "running");
+        assert_ne!(after["pid"], before["pid"]);
+        assert_eq!(after["restarts"], 1);
+        assert!(after["exit"]["unknown"].is_string(), "{after}");
+    });
+}
+
+#[test]
+fn a_manager_that_is_asked_to_end_leaves_its_instances_running_and_exits_with_0() {
+    as_every_account(|world| {
+        world.with_node();
+        world.publish("demo/polite", "1.0.0", &[]);
+        world.json(&["install", "demo/polite", "--start"]);
+        let before = world.json(&["status", "polite/1/1"]);
+        assert_eq!(world.node_mut().terminate(), Some(0));
+        assert_eq!(world.server_mut().terminate(), Some(0));
+        assert!(is_running(before["pid"].as_u64().unwrap()));
+        world.start_server();
+        world.start_node();
+        assert_eq!(world.json(&["status", "polite/1/1"])["pid"], before["pid"]);
+    });
+}
+
+#[test]
+fn a_second_manager_on_the_same_tree_is_refused() {
+    as_every_account(|world| {
+        world.with_node();
+        let root = world.root();
+        let ended = world.run(&["--json", "node", "--root", root.to_str().unwrap()]);
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.contains("another node manager"), "{ended}");
+        assert_eq!(world.lines(&["ps"]).len(), 0, "the first one goes on");
+    });
+}
+
+/// A zombie whose parent has not looked yet does not run.
+fn is_running(pid: u64) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
