@@ -9,7 +9,7 @@ mod status;
 
 pub use application::{
     ApplicationLine, EnvelopeBody, InvalidEnvelope, MatchQuery, PinBody, ProgramBody,
-    PublishedBody, RestartBody, ShowBody, ShowQuery, VersionLine, VersionRequest,
+    PublishedBody, RestartBody, RestartWord, ShowBody, ShowQuery, VersionLine, VersionRequest,
 };
 pub use node::{
     CreateRequest, DeleteRequest, ExitBody, InstallRequest, InstallationBody, InstalledBody,
