@@ -117,7 +117,7 @@ impl fmt::Display for Address {
 }
 
 /// Accepts and answers until `shutdown` is there, then lets what is in flight finish, for at most
-/// [`GRACE`]; what is not finished then is cut.
+/// ten seconds; what is not finished then is cut.
 pub async fn serve(listener: Listener, service: Service<()>, shutdown: impl Future<Output = ()>) {
     let router = service.into_router();
     let graceful = GracefulShutdown::new();
