@@ -253,7 +253,9 @@ async fn a_server_that_forgets_everything_is_not_served_for_ever() {
         }
     })
     .await;
-    let (sent, told) = send_to(&address, 1000).await;
+    let bound = std::time::Duration::from_secs(120);
+    let given_up = tokio::time::timeout(bound, send_to(&address, 1000)).await;
+    let (sent, told) = given_up.expect("it is given up");
     assert_eq!(sent.unwrap_err().code(), Code::Incomplete);
     assert_eq!(told.bytes.load(Ordering::SeqCst), 1000);
     assert!(asked.load(Ordering::SeqCst) < 30);

@@ -53,8 +53,11 @@ async fn an_upload_that_was_given_up_goes_on_with_the_parts_that_are_missing() {
 
     wire.mend();
     let before = wire.up.load(Ordering::SeqCst);
-    let second = send(&connect(&wire.address), "big", &path, &silent()).await.unwrap();
+    let told = Arc::new(Told::default());
+    let progress: Arc<dyn Progress> = told.clone();
+    let second = send(&connect(&wire.address), "big", &path, &progress).await.unwrap();
     assert_eq!(second.sent, missing);
+    assert_eq!(told.bytes.load(Ordering::SeqCst), content.len() as u64, "what is there counts");
     assert_eq!(second.digest, Digest::of(&content));
     let moved = wire.up.load(Ordering::SeqCst) - before;
     assert!(moved < missing + 64 * 1024, "{moved} bytes on the wire for {missing}");
