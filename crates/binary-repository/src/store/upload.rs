@@ -153,8 +153,14 @@ impl BinaryRepository {
             }
         }
         let file = session.file_to_publish(&self.disk, *id)?;
+        if file.len() != object.size {
+            // The staged bytes were lost, by a disk that failed: the parts are missing after all.
+            self.catalog.want_all_parts(*id)?;
+            let missing = self.missing_parts(*id)?.iter().map(|part| part.number).collect();
+            return Err(CompleteError::Missing { name: object.name.clone(), missing });
+        }
         let received = hash(&file)?;
-        if received != object.digest || file.len() != object.size {
+        if received != object.digest {
             self.catalog.want_all_parts(*id)?;
             let (name, stated) = (object.name.clone(), object.digest);
             return Err(CompleteError::Digest { name, stated, received });
