@@ -89,6 +89,12 @@ pub(crate) enum Failure {
         /// The last lines that it wrote to standard error.
         stderr: Vec<String>,
     },
+    /// A defect of fettle.
+    #[error("this operation met a defect of fettle: {why}")]
+    Panicked {
+        /// What the panic said.
+        why: String,
+    },
     /// The installation is in a state that does not allow it.
     #[error("the installation does not allow this")]
     Installation(#[from] Illegal<InstallationState, InstallationEvent>),
@@ -127,6 +133,13 @@ impl Failure {
         Failure::NotFound { name: name.to_string() }
     }
 
+    /// The work ended in a panic.
+    pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
+        let said = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+        Failure::Panicked { why: said.unwrap_or_else(|| "it does not say which".to_owned()) }
+    }
+
     /// As it is sent, kept and printed.
     pub(crate) fn to_body(&self) -> ErrorBody {
         let mut body = ErrorBody::from_error(self.code(), self);
@@ -154,6 +167,7 @@ impl Failure {
             Failure::OtherTitle { .. } => Code::OtherTitle,
             Failure::NothingNew { .. } | Failure::NoPrevious { .. } => Code::NothingNew,
             Failure::EndedAtOnce { .. } | Failure::Installation(_) => Code::WrongState,
+            Failure::Panicked { .. } => Code::Internal,
             Failure::Install(error) => install_code(error),
             Failure::LayOut(error) => match error {
                 LayOutError::Disk(error) => disk_code(error),
@@ -169,11 +183,13 @@ impl Failure {
                     LaunchError::Read(error) => read_code(error),
                     LaunchError::Envelope { .. } => Code::Damaged,
                     LaunchError::Logs { source, .. } => disk_code(source),
-                    LaunchError::Execute { .. } => Code::Unsupported,
+                    LaunchError::Execute { source, .. } => execute_code(source),
+                    LaunchError::Hold { .. } => Code::Internal,
                 },
                 Refusal::Disk(error) => instance_code(error),
                 Refusal::Observed { source, .. } => record_code(source),
                 Refusal::Gone { .. } => Code::NotFound,
+                Refusal::Abandoned { .. } => Code::Internal,
             },
             Failure::Read(error) => read_code(error),
             Failure::Record(error) => record_code(error),
@@ -203,6 +219,7 @@ impl Failure {
             Failure::Refusal(Refusal::WrongState { instance, state }) if !state.is_stopped() => {
                 format!("stop it first: fettle stop {instance}")
             }
+            Failure::Refusal(Refusal::Abandoned { .. }) => "restart the node manager".into(),
             Failure::Refusal(Refusal::Launch { instance, .. }) => {
                 format!("the instance is there: fettle status {instance}")
             }
@@ -221,6 +238,9 @@ impl Failure {
                 InstallError::Envelope { source, .. } | InstallError::Pin { source, .. },
             )
             | Failure::Client(source) => source.to_body().hint?,
+            Failure::Install(InstallError::NoSpace { .. } | InstallError::NoInodes { .. }) => {
+                NO_SPACE.into()
+            }
             Failure::Install(InstallError::Form(_)) => {
                 "pack it as tar, tar.gz, tar.bz2 or zip and publish a new version".into()
             }
@@ -253,6 +273,7 @@ fn install_code(error: &InstallError) -> Code {
         InstallError::Envelope { source, .. } | InstallError::Pin { source, .. } => source.code(),
         InstallError::Unusable { .. } => Code::BadManifest,
         InstallError::Incomplete { .. } => Code::Incomplete,
+        InstallError::NoSpace { .. } | InstallError::NoInodes { .. } => Code::NoSpace,
         InstallError::Form(_) => Code::Unsupported,
         InstallError::Receive { source, .. } => match source {
             ReceiveError::Transfer { source, .. } => source.code(),
@@ -290,6 +311,17 @@ fn instance_code(error: &InstanceError) -> Code {
     }
 }
 
+/// Another architecture, no interpreter, a script without one: the machine cannot run this program. Whatever
+/// else the system says (no memory, no descriptors) is not the program's fault.
+fn execute_code(error: &std::io::Error) -> Code {
+    use rustix::io::Errno;
+    let program = [Errno::NOEXEC, Errno::NOENT, Errno::ACCESS, Errno::LIBBAD, Errno::NOTDIR];
+    match Errno::from_io_error(error) {
+        Some(errno) if program.contains(&errno) => Code::Unsupported,
+        _ => Code::Internal,
+    }
+}
+
 fn read_code(error: &ReadError) -> Code {
     match error {
         ReadError::NotFound { .. } => Code::NotFound,
@@ -315,9 +347,10 @@ fn disk_code(error: &DiskError) -> Code {
 }
 
 fn space_hint(error: &DiskError) -> Option<String> {
-    let hint = || "free some space on the node's disk and repeat the command".to_owned();
-    error.is_no_space().then(hint)
+    error.is_no_space().then(|| NO_SPACE.to_owned())
 }
+
+const NO_SPACE: &str = "free some space on the node's disk and repeat the command";
 
 fn exit_words(exit: Option<&ExitBody>) -> String {
     match exit {

@@ -64,19 +64,22 @@ pub(crate) struct Installation {
     pub(crate) previous: Option<VersionName>,
 }
 
-/// All titles that were ever installed.
+/// All titles that were ever installed. One that cannot be read is logged and left out, so that the others
+/// can be seen and run.
 pub(crate) fn titles(disk: &Disk) -> Result<Vec<Title>, ReadError> {
-    let name = || "apps".to_owned();
-    let entries =
-        disk.list(&layout::apps()).map_err(|source| ReadError::Disk { name: name(), source })?;
+    let failed = |source| ReadError::Disk { name: "apps".to_owned(), source };
     let info = |entry: durable::DirEntry| {
         let path = layout::apps().join(entry.name).join("info");
-        let record: Option<AppRecord> = record::find(disk, &path)
-            .map_err(|source| ReadError::Record { name: name(), source })?;
-        // A directory whose record was not written yet has nothing in it.
-        Ok(record.map(|record| record.title))
+        match record::find(disk, &path) {
+            // A directory whose record was not written yet has nothing in it.
+            Ok(record) => record.map(|record: AppRecord| record.title),
+            Err(error) => {
+                tracing::error!(%error, "an application cannot be used, and is left as it is");
+                None
+            }
+        }
     };
-    entries.into_iter().map(info).filter_map(Result::transpose).collect()
+    Ok(disk.list(&layout::apps()).map_err(failed)?.into_iter().filter_map(info).collect())
 }
 
 /// The installations of a title, in order.

@@ -173,6 +173,11 @@ pub(crate) fn partial(digest: &Digest) -> String {
     format!("{PARTIAL}{}", digest.hex())
 }
 
+/// Where it lies.
+pub(crate) fn partial_path(digest: &Digest) -> PathBuf {
+    Path::new("staging").join(partial(digest))
+}
+
 /// The path of `to` as a relative link in the directory `from` has it; both are paths of the tree.
 pub(crate) fn relative(from: &Path, to: &Path) -> PathBuf {
     let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();

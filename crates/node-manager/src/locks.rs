@@ -41,7 +41,11 @@ mod tests {
         let first = locks.lock(&1).await;
         let _other = locks.lock(&2).await;
         let mut second = std::pin::pin!(locks.lock(&1));
-        assert!(futures_util::poll!(second.as_mut()).is_pending());
+        tokio::select! {
+            biased;
+            _ = second.as_mut() => panic!("two hold it"),
+            () = std::future::ready(()) => {}
+        }
         drop(first);
         second.await;
     }

@@ -3,7 +3,7 @@
 //! the kernel (inotify), never a poll.
 
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use durable::{Disk, DiskError};
@@ -41,12 +41,18 @@ pub(crate) async fn send(
     }
 }
 
-/// The last lines of a log, for an error to quote. What cannot be read is no line.
-pub(crate) fn tail(disk: &Disk, id: &InstanceId, stream: LogStream) -> Vec<String> {
+/// Bytes that a log has. What cannot be read has none.
+pub(crate) fn length(disk: &Disk, id: &InstanceId, stream: LogStream) -> u64 {
+    let found = disk.metadata(&layout::log(id, stream));
+    found.ok().flatten().map_or(0, |found| found.size)
+}
+
+/// The last lines of a log from byte `from` on, for an error to quote. What cannot be read is no line.
+pub(crate) fn tail(disk: &Disk, id: &InstanceId, stream: LogStream, from: u64) -> Vec<String> {
     let read = || {
         let mut file = disk.open_file(&layout::log(id, stream)).ok()??;
         let length = file.metadata().ok()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES))).ok()?;
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES).max(from))).ok()?;
         let mut end = Vec::new();
         file.take(TAIL_BYTES).read_to_end(&mut end).ok()?;
         let text = String::from_utf8_lossy(&end).into_owned();
@@ -72,7 +78,9 @@ async fn send_lines(
     let mut splitter = Splitter::new(offset);
     loop {
         let (disk, path, at) = (disk.clone(), layout::log(&id, stream), splitter.read_to);
-        let piece = blocking(move || read_piece(&disk, &path, at)).await?;
+        let Some(piece) = blocking(move || read_piece(&disk, &path, at)).await? else {
+            return Ok(()); // the instance is gone, and its directory of logs with it
+        };
         let ended = piece.is_empty();
         splitter.take(&piece);
         if ended && watch.is_none() {
@@ -95,12 +103,16 @@ async fn send_lines(
     }
 }
 
-fn read_piece(disk: &Disk, path: &std::path::Path, at: u64) -> Result<Vec<u8>, LogError> {
-    let Some(mut file) = disk.open_file(path)? else { return Ok(Vec::new()) };
-    file.seek(SeekFrom::Start(at))?;
+/// `None`: nothing can ever come here. A log that no program has written to yet is empty.
+fn read_piece(disk: &Disk, path: &Path, at: u64) -> Result<Option<Vec<u8>>, LogError> {
     let mut piece = Vec::new();
+    let Some(mut file) = disk.open_file(path)? else {
+        let directory = path.parent().map(|parent| disk.metadata(parent)).transpose()?.flatten();
+        return Ok(directory.map(|_| piece));
+    };
+    file.seek(SeekFrom::Start(at))?;
     file.take(PIECE_BYTES).read_to_end(&mut piece)?;
-    Ok(piece)
+    Ok(Some(piece))
 }
 
 /// Cuts what is read into lines. A line longer than a piece is cut where the piece ends, so that memory
@@ -122,27 +134,31 @@ impl Splitter {
 
     fn take(&mut self, piece: &[u8]) {
         self.read_to += piece.len() as u64;
-        self.rest.extend_from_slice(piece);
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            self.cut(end, 1);
+        let mut piece = piece;
+        while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
+            self.rest.extend_from_slice(&piece[..end]);
+            self.cut(1);
+            piece = &piece[end + 1..];
         }
+        self.rest.extend_from_slice(piece);
         if self.rest.len() as u64 >= PIECE_BYTES {
-            self.cut(self.rest.len(), 0);
+            self.cut(0);
         }
     }
 
     /// What has no line feed is the last line.
     fn end(&mut self) {
         if !self.rest.is_empty() {
-            self.cut(self.rest.len(), 0);
+            self.cut(0);
         }
     }
 
-    fn cut(&mut self, end: usize, separator: usize) {
-        let line = String::from_utf8_lossy(&self.rest[..end]).into_owned();
+    /// Makes a line of what is there; `separator` bytes follow it that belong to no line.
+    fn cut(&mut self, separator: u64) {
+        let line = String::from_utf8_lossy(&self.rest).into_owned();
         self.lines.push((self.rest_at, line));
-        self.rest.drain(..end + separator);
-        self.rest_at += (end + separator) as u64;
+        self.rest_at += self.rest.len() as u64 + separator;
+        self.rest.clear();
     }
 }
 

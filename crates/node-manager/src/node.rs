@@ -6,11 +6,13 @@
 //! true within another boot is forgotten, instances are found again, and what was asked for goes on.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use client::{Connection, Endpoint};
 use durable::{Disk, DiskError, Lock, LockMode};
+use futures_util::stream::{self, StreamExt as _};
 use model::{Caller, Digest, InstallationId, InstanceId, OperationId, Policy, Timestamp, Title};
 use tokio::sync::OwnedMutexGuard;
 use wire::serve::{Service, blocking};
@@ -31,7 +33,6 @@ use crate::supervise::{self, Handle, Refusal};
 #[derive(Debug)]
 pub struct Node {
     core: Arc<Core>,
-    _lock: Lock,
 }
 
 /// Why a node cannot be opened.
@@ -41,17 +42,33 @@ pub enum OpenError {
     #[error("another node manager runs on `{}`", .root.display())]
     Locked {
         /// The tree.
-        root: std::path::PathBuf,
+        root: PathBuf,
+    },
+    /// It is a directory of somebody else's.
+    #[error("`{}` is not a node's tree, and not empty: `{}` is in it", .root.display(), .found.display())]
+    Foreign {
+        /// The directory.
+        root: PathBuf,
+        /// Something that is in it.
+        found: PathBuf,
     },
     /// A newer fettle wrote it.
     #[error("the tree at `{}` has version {found}; this fettle knows up to {known}", .root.display())]
     TooNew {
         /// The tree.
-        root: std::path::PathBuf,
+        root: PathBuf,
         /// Its version.
         found: u32,
         /// The newest that is known.
         known: u32,
+    },
+    /// The way to the directory cannot be followed.
+    #[error("cannot tell where `{}` is", .root.display())]
+    Root {
+        /// The directory.
+        root: PathBuf,
+        /// Why not.
+        source: std::io::Error,
     },
     /// The disk refuses.
     #[error("cannot open the tree of the node")]
@@ -83,6 +100,8 @@ pub(crate) struct Core {
     instance_locks: Locks<InstanceId>,
     connection: Option<Connection>,
     boot: String,
+    /// The lock of the tree: held by whatever may still change it, also when the `Node` is gone.
+    tenure: Arc<Lock>,
     instances: RwLock<BTreeMap<InstanceId, Handle>>,
     updating: Mutex<HashMap<InstanceId, OperationId>>,
 }
@@ -99,11 +118,35 @@ impl Node {
     /// # Errors
     /// See [`OpenError`]. Nothing is thrown away to make an open succeed.
     pub async fn open(config: Config) -> Result<Node, OpenError> {
+        Node::open_through(config, Disk::create).await
+    }
+
+    /// [`Node::open`] with every change of the disk passing `recorder`.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    #[cfg(feature = "faults")]
+    pub async fn open_recorded(
+        config: Config,
+        recorder: durable::faults::Recorder,
+    ) -> Result<Node, OpenError> {
+        Node::open_through(config, move |root| Disk::create_recorded(root, &recorder)).await
+    }
+
+    async fn open_through(
+        mut config: Config,
+        create: impl Fn(&Path) -> Result<Disk, DiskError> + Send + 'static,
+    ) -> Result<Node, OpenError> {
         let boot = supervise::boot_id().map_err(OpenError::Boot)?;
         let connection = config.server.as_ref().map(Connection::new).transpose();
         let connection = connection.map_err(OpenError::Server)?;
         let (root, this_boot) = (config.root.clone(), boot.clone());
-        let (disk, lock, journal) = blocking(move || open_tree(&root, &this_boot)).await?;
+        let (disk, lock, journal) = blocking(move || {
+            let disk = create_resolved(&root, create)?;
+            open_tree(disk, &this_boot)
+        })
+        .await?;
+        config.root = disk.root().to_owned();
         let core = Arc::new(Core {
             store: Store::new(disk.clone()),
             digest_locks: Arc::default(),
@@ -117,13 +160,14 @@ impl Node {
             journal,
             connection,
             boot,
+            tenure: Arc::new(lock),
         });
         core.find_instances().await?;
         for entry in core.journal.unfinished() {
             tracing::info!(operation = %entry.id(), "goes on after a restart");
             tokio::spawn(operation::run(core.clone(), entry));
         }
-        Ok(Node { core, _lock: lock })
+        Ok(Node { core })
     }
 
     /// The routes of the node.
@@ -141,13 +185,34 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
 }
 
-fn open_tree(root: &std::path::Path, boot: &str) -> Result<(Disk, Lock, Journal), OpenError> {
-    let disk = Disk::create(root)?;
+/// The tree under one name, however it was spelled: programs know their workspaces by it, and are known by
+/// it again after a restart.
+fn create_resolved(
+    root: &Path,
+    create: impl Fn(&Path) -> Result<Disk, DiskError>,
+) -> Result<Disk, OpenError> {
+    let resolved = |root: &Path| {
+        let unresolved = |source| OpenError::Root { root: root.to_owned(), source };
+        std::fs::canonicalize(root).map_err(unresolved)
+    };
+    if root.exists() {
+        return Ok(create(&resolved(root)?)?);
+    }
+    let disk = create(root)?;
+    let name = resolved(root)?;
+    Ok(if name == disk.root() { disk } else { create(&name)? })
+}
+
+fn open_tree(disk: Disk, boot: &str) -> Result<(Disk, Lock, Journal), OpenError> {
+    let root = disk.root();
     let locked = disk.try_lock(&layout::lock(), LockMode::Exclusive)?;
     let lock = locked.ok_or_else(|| OpenError::Locked { root: root.to_owned() })?;
     match record::find::<FormatRecord>(&disk, &layout::format()) {
         Ok(Some(_)) => {}
         Ok(None) => {
+            if let Some(found) = foreign(&disk)? {
+                return Err(OpenError::Foreign { root: root.to_owned(), found });
+            }
             let format = FormatRecord { created: now() };
             record::write(&disk, &layout::format(), &format).map_err(OpenError::damaged)?;
         }
@@ -168,6 +233,24 @@ fn open_tree(root: &std::path::Path, boot: &str) -> Result<(Disk, Lock, Journal)
         other => OpenError::damaged(other),
     })?;
     Ok((disk, lock, journal))
+}
+
+/// Something in a directory without a format that no node put there. What a node throws away and clears
+/// up must never be somebody else's.
+fn foreign(disk: &Disk) -> Result<Option<PathBuf>, DiskError> {
+    let mut found = disk.list(Path::new(""))?.into_iter().map(|entry| PathBuf::from(entry.name));
+    let ours = ["lock", "staging", "trash", "lost+found"];
+    if let Some(found) = found.find(|name| !ours.iter().any(|ours| name == Path::new(ours))) {
+        return Ok(Some(found));
+    }
+    // Until there is a format nothing is thrown away, and nothing is staged but the format itself.
+    let within = |dir: &str, legal: fn(&str) -> bool| {
+        let entries = disk.list(Path::new(dir))?.into_iter().map(|entry| entry.name);
+        let mut others = entries.filter(|name| !name.to_str().is_some_and(legal));
+        Ok::<_, DiskError>(others.next().map(|name| Path::new(dir).join(name)))
+    };
+    let in_trash = within("trash", |_| false)?;
+    Ok(in_trash.or(within("staging", |name| name.starts_with('.'))?))
 }
 
 fn forget_other_boots(disk: &Disk, boot: &str) -> Result<(), DiskError> {
@@ -197,18 +280,30 @@ impl OpenError {
 }
 
 impl Core {
-    /// Takes a change on, or finds the one with this id, and has it run.
+    /// Takes a change on, or finds the one with this id, and has it run. A client that leaves meanwhile
+    /// changes nothing about that.
     pub(crate) async fn submit(
         self: &Arc<Self>,
         id: OperationId,
         request: Request,
         caller: Caller,
     ) -> Result<Arc<Entry>, JournalError> {
-        let (entry, is_new) = self.journal.submit(id, request, caller).await?;
-        if is_new {
-            tokio::spawn(operation::run(self.clone(), entry.clone()));
+        let core = self.clone();
+        let submitted = tokio::spawn(async move {
+            let (entry, is_new) = core.journal.submit(id, request, caller).await?;
+            if is_new {
+                tokio::spawn(operation::run(core, entry.clone()));
+            }
+            Ok(entry)
+        });
+        match submitted.await {
+            Ok(outcome) => outcome,
+            Err(failure) => match failure.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is being dropped: nobody will look at the answer any more.
+                Err(_) => std::future::pending().await,
+            },
         }
-        Ok(entry)
     }
 
     /// The repository of this URL, or the node's own.
@@ -276,25 +371,33 @@ impl Core {
         instances.iter().map(|(id, handle)| (id.clone(), handle.clone())).collect()
     }
 
+    /// The instance of this name. One that is being updated is `busy`.
+    pub(crate) fn unless_updating(&self, id: &InstanceId) -> Result<Handle, Failure> {
+        if let Some(operation) = self.updating().get(id) {
+            return Err(Failure::Busy { instance: id.clone(), operation: *operation });
+        }
+        self.handle(id)
+    }
+
     /// The instance of this name, for one operation alone. One that is being updated is `busy`.
     pub(crate) async fn claim(
         &self,
         id: &InstanceId,
     ) -> Result<(Handle, OwnedMutexGuard<()>), Failure> {
-        if let Some(operation) = self.updating().get(id) {
-            return Err(Failure::Busy { instance: id.clone(), operation: *operation });
-        }
+        self.unless_updating(id)?;
         let lock = self.instance_locks.lock(id).await;
-        Ok((self.handle(id)?, lock))
+        Ok((self.handle(id)?, lock)) // it may have gone meanwhile
     }
 
-    /// Begins to own an instance that is on disk, unless it is owned already.
+    /// Begins to own an instance that is on disk, unless it is owned already: two owners would start it
+    /// twice.
     pub(crate) async fn take_charge(&self, id: &InstanceId) -> Result<(), Refusal> {
+        let _instance = self.instance_locks.lock(id).await;
         if self.handle(id).is_ok() {
             return Ok(());
         }
-        let handle =
-            supervise::take_charge(self.disk.clone(), self.boot.clone(), id.clone()).await?;
+        let (disk, boot, tenure) = (self.disk.clone(), self.boot.clone(), self.tenure.clone());
+        let handle = supervise::take_charge(disk, boot, tenure, id.clone()).await?;
         let mut instances = self.instances.write().unwrap_or_else(PoisonError::into_inner);
         instances.insert(id.clone(), handle);
         Ok(())
@@ -318,11 +421,14 @@ impl Core {
             }
             Ok(found)
         });
-        for id in found.await.map_err(OpenError::damaged)? {
+        let found = stream::iter(found.await.map_err(OpenError::damaged)?);
+        // Several at a time: what should run and does not is started here.
+        let take = async |id: InstanceId| {
             if let Err(error) = self.take_charge(&id).await {
                 tracing::error!(instance = %id, %error, "cannot be used, and is left as it is");
             }
-        }
+        };
+        found.for_each_concurrent(AT_A_TIME, take).await;
         Ok(())
     }
 
@@ -367,3 +473,6 @@ fn installation_body(disk: &Disk, id: &InstallationId) -> Result<InstallationBod
         created_by: found.origin.created_by,
     })
 }
+
+/// Instances that are taken charge of at the same time.
+const AT_A_TIME: usize = 16;

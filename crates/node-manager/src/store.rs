@@ -115,6 +115,11 @@ impl Store {
         Ok(self.blobs.contains(layout::key(digest))?.is_some())
     }
 
+    /// Bytes of this blob that an interrupted attempt has received.
+    pub(crate) fn arrived(&self, digest: &Digest) -> Result<u64, DiskError> {
+        Ok(self.disk.metadata(&layout::partial_path(digest))?.map_or(0, |partial| partial.size))
+    }
+
     /// Is this tree there?
     pub(crate) fn has_tree(&self, key: &TreeKey) -> Result<bool, DiskError> {
         Ok(self.disk.metadata(&layout::tree(key))?.is_some())

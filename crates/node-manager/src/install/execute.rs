@@ -11,7 +11,7 @@ use model::{Envelope, ObjectName, PackageName, Pin, Profile, Reference};
 use wire::serve::blocking;
 use wire::v1::{EnvelopeBody, InvalidEnvelope, PinBody};
 
-use super::plan::{Need, Present, Step, plan};
+use super::plan::{Need, Plan, Present, Room, Step, plan};
 use super::receive::{ReceiveError, receive, unpack_blob};
 use super::unpack::UnpackError;
 use crate::locks::Locks;
@@ -85,6 +85,22 @@ pub(crate) enum InstallError {
         /// Why.
         source: UnpackError,
     },
+    /// There is not enough room; nothing was written.
+    #[error("this takes {needed} bytes, and {free} are free on the node's disk")]
+    NoSpace {
+        /// What it takes.
+        needed: u64,
+        /// What is there.
+        free: u64,
+    },
+    /// There is room for the bytes and not for the files; nothing was written.
+    #[error("this takes {needed} files and directories, and {free} are free on the node's disk")]
+    NoInodes {
+        /// What it takes.
+        needed: u64,
+        /// What is there.
+        free: u64,
+    },
     /// The disk refuses.
     #[error("the store cannot be used")]
     Disk(#[from] DiskError),
@@ -97,7 +113,7 @@ pub(crate) struct Fetch {
     pub(crate) store: Store,
     /// Where it comes from.
     pub(crate) connection: Connection,
-    /// One download of a digest at a time.
+    /// One download or unpacking of a digest at a time.
     pub(crate) digests: Arc<Locks<model::Digest>>,
     /// Whoever wants to know.
     pub(crate) reporter: Arc<dyn Reporter>,
@@ -149,29 +165,29 @@ pub(crate) async fn pin_overrides(
 pub(crate) async fn bring_in(fetch: &Fetch, envelope: &Envelope) -> Result<(), InstallError> {
     let needs = Need::of(envelope)?;
     let store = fetch.store.clone();
-    let facts = blocking(move || {
-        let present = |need: &Need| {
-            let tree = match &need.form {
-                Form::Tree(key) => store.has_tree(key)?,
-                Form::File => true,
-            };
-            Ok(Present { blob: store.has_blob(&need.pin.digest)?, tree })
-        };
-        let facts = needs.into_iter().map(|need| present(&need).map(|present| (need, present)));
-        facts.collect::<Result<Vec<_>, DiskError>>()
+    let plan = blocking(move || {
+        let facts = needs.into_iter().map(|need| Ok((present(&store, &need)?, need)));
+        let facts = facts.collect::<Result<Vec<_>, DiskError>>()?;
+        let plan =
+            plan(&facts.into_iter().map(|(present, need)| (need, present)).collect::<Vec<_>>());
+        check_room(&store, &plan)?;
+        Ok::<_, InstallError>(plan)
     });
-    let plan = plan(&facts.await?);
+    let plan = plan.await?;
     fetch.reporter.total(plan.bytes);
     for step in plan.steps {
-        let dropped = match step {
-            Step::Receive { label, pin, unpack } => {
+        let (Step::Receive { pin, .. } | Step::Unpack { pin, .. }) = &step;
+        // Another operation may want the same: whoever comes second finds it there.
+        let _one_at_a_time = fetch.digests.lock(&pin.digest).await;
+        let (label, dropped) = match remaining(fetch, step).await? {
+            None => continue,
+            Some(Step::Receive { label, pin, unpack }) => {
                 fetch.reporter.phase(&format!("receiving {label}"));
-                receive_with_retries(fetch, &pin, unpack)
-                    .await
-                    .map_err(|source| InstallError::Receive { label: label.clone(), source })
-                    .map(|dropped| (label, dropped))?
+                let received = receive_with_retries(fetch, &pin, unpack).await;
+                let failed = |source| InstallError::Receive { label: label.clone(), source };
+                (label.clone(), received.map_err(failed)?)
             }
-            Step::Unpack { label, pin, key } => {
+            Some(Step::Unpack { label, pin, key }) => {
                 fetch.reporter.phase(&format!("unpacking {label}"));
                 let store = fetch.store.clone();
                 let unpacked = blocking(move || {
@@ -179,11 +195,57 @@ pub(crate) async fn bring_in(fetch: &Fetch, envelope: &Envelope) -> Result<(), I
                     Ok(dropped)
                 });
                 let failed = |source| InstallError::Unpack { label: label.clone(), source };
-                let dropped = unpacked.await.map_err(failed)?;
-                (label, dropped)
+                (label.clone(), unpacked.await.map_err(failed)?)
             }
         };
-        note_dropped(fetch, &dropped.0, dropped.1);
+        note_dropped(fetch, &label, dropped);
+    }
+    Ok(())
+}
+
+fn present(store: &Store, need: &Need) -> Result<Present, DiskError> {
+    let tree = match &need.form {
+        Form::Tree(key) => store.has_tree(key)?,
+        Form::File => true,
+    };
+    Ok(Present { blob: store.has_blob(&need.pin.digest)?, tree })
+}
+
+/// What is left of a step now that its turn has come.
+async fn remaining(fetch: &Fetch, step: Step) -> Result<Option<Step>, DiskError> {
+    let store = fetch.store.clone();
+    let (step, arrived) = blocking(move || {
+        let (Step::Receive { pin, .. } | Step::Unpack { pin, .. }) = &step;
+        let blob = store.has_blob(&pin.digest)?;
+        let arrived = if matches!(step, Step::Receive { .. }) && blob { pin.size } else { 0 };
+        let left = match step {
+            Step::Receive { .. } if !blob => Some(step),
+            Step::Receive { unpack: None, .. } => None,
+            Step::Receive { label, pin, unpack: Some(key) } | Step::Unpack { label, pin, key } => {
+                (!store.has_tree(&key)?).then_some(Step::Unpack { label, pin, key })
+            }
+        };
+        Ok((left, arrived))
+    })
+    .await?;
+    fetch.reporter.advance(arrived);
+    Ok(step)
+}
+
+/// Refuses what there is no room for, before anything is written.
+fn check_room(store: &Store, plan: &Plan) -> Result<(), InstallError> {
+    let Room { bytes, inodes } = plan.room;
+    let mut arrived: u64 = 0;
+    for step in &plan.steps {
+        let (Step::Receive { pin, .. } | Step::Unpack { pin, .. }) = step;
+        arrived = arrived.saturating_add(store.arrived(&pin.digest)?);
+    }
+    let (needed, space) = (bytes.saturating_sub(arrived), store.disk().space()?);
+    if needed > space.free_bytes {
+        return Err(InstallError::NoSpace { needed, free: space.free_bytes });
+    }
+    if inodes > space.free_inodes {
+        return Err(InstallError::NoInodes { needed: inodes, free: space.free_inodes });
     }
     Ok(())
 }
@@ -195,7 +257,6 @@ async fn receive_with_retries(
     pin: &Pin,
     unpack: Option<crate::store::TreeKey>,
 ) -> Result<Dropped, ReceiveError> {
-    let _one_at_a_time = fetch.digests.lock(&pin.digest).await;
     let mut pauses = PAUSES.iter();
     loop {
         let outcome = receive(&fetch.store, &fetch.connection, pin, unpack, &fetch.reporter).await;

@@ -54,6 +54,17 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     /// Bytes to download.
     pub(crate) bytes: u64,
+    /// What it takes on the disk.
+    pub(crate) room: Room,
+}
+
+/// Room on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Room {
+    /// Bytes, in whole blocks.
+    pub(crate) bytes: u64,
+    /// Files, directories and links.
+    pub(crate) inodes: u64,
 }
 
 impl Need {
@@ -110,8 +121,37 @@ pub(crate) fn plan(needs: &[(Need, Present)]) -> Plan {
         Step::Unpack { .. } => 0,
     });
     let bytes = bytes.fold(0, u64::saturating_add);
-    Plan { steps, bytes }
+    let room = steps.iter().map(Step::room).fold(Room::default(), Room::and);
+    Plan { steps, bytes, room }
 }
+
+impl Step {
+    /// What it writes, as far as that was measured when it was published: what unpacking takes is not
+    /// always known before.
+    fn room(&self) -> Room {
+        let (received, pin, unpacks) = match self {
+            Step::Receive { pin, unpack, .. } => (pin.size, pin, unpack.is_some()),
+            Step::Unpack { pin, .. } => (0, pin, true),
+        };
+        let tree = pin.measured.filter(|_| unpacks).map(|measured| Room {
+            // Each takes at most one block that is not full, and itself.
+            bytes: measured.unpacked_bytes.saturating_add(measured.inodes.saturating_mul(BLOCK)),
+            inodes: measured.inodes,
+        });
+        Room { bytes: received, inodes: 1 }.and(tree.unwrap_or_default())
+    }
+}
+
+impl Room {
+    fn and(self, other: Room) -> Room {
+        Room {
+            bytes: self.bytes.saturating_add(other.bytes),
+            inodes: self.inodes.saturating_add(other.inodes),
+        }
+    }
+}
+
+const BLOCK: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -179,6 +219,25 @@ mod tests {
             (words(&plan), plan.bytes),
             (vec!["receive and unpack package a".to_owned()], 4)
         );
+    }
+
+    #[test]
+    fn the_room_is_what_is_received_and_what_was_measured_of_what_is_unpacked() {
+        let mut tree = need(Some("a"), b"tar", "a.tar");
+        tree.pin.measured = Some(model::Measured {
+            entries: 2,
+            unpacked_bytes: 1000,
+            largest_file: 900,
+            inodes: 3,
+            deepest_path: 9,
+        });
+        let unpacked = Room { bytes: 1000 + 3 * BLOCK, inodes: 3 };
+        let fresh = plan(&[(tree.clone(), NOTHING)]).room;
+        assert_eq!(fresh, unpacked.and(Room { bytes: 3, inodes: 1 }));
+        let there = plan(&[(tree.clone(), Present { blob: true, tree: true })]).room;
+        assert_eq!(there, Room::default());
+        tree.pin.measured = None;
+        assert_eq!(plan(&[(tree, NOTHING)]).room, Room { bytes: 3, inodes: 1 });
     }
 
     #[test]

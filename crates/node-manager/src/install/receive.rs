@@ -184,6 +184,10 @@ fn take_in(
     // archive is broken, the digest tells damage on the way from an archive that was made so.
     let drained = io::copy(&mut intake, &mut io::sink());
     if let Some(source) = intake.failed.take() {
+        if source.is_no_space() {
+            // Others need the room more than the next attempt needs what is there.
+            intake.staged.discard().map_err(disk_error)?;
+        }
         return Err(disk_error(source));
     }
     if drained.is_err() || intake.position != pin.size {

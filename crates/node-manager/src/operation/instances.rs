@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::lifecycle::{Desired, InstallationEvent, InstanceState};
-use model::{InstallationId, InstanceId, Span};
+use model::{InstallationId, InstanceId, LaunchId, Span};
 use wire::serve::blocking;
-use wire::v1::{CreateRequest, LogStream, OperationResult};
+use wire::v1::{CreateRequest, ExitBody, LogStream, OperationResult};
 
 use super::installations::count;
 use super::journal::Entry;
@@ -63,7 +63,8 @@ pub(super) async fn create_locked(
     core.take_charge(&id).await?;
     if start {
         entry.phase("starting");
-        start_and_watch(core, &core.handle(&id)?).await?;
+        let (handle, _lock) = core.claim(&id).await?;
+        start_and_watch(core, &handle).await?;
     }
     Ok(id)
 }
@@ -75,13 +76,13 @@ pub(super) async fn start(core: &Arc<Core>, id: &InstanceId) -> Result<Operation
     result(&handle)
 }
 
-/// Stops an instance.
+/// Stops an instance. It does not wait for other operations on it: a stop may be there to end one.
 pub(super) async fn stop(
     core: &Arc<Core>,
     id: &InstanceId,
     timeout: Option<f64>,
 ) -> Result<OperationResult, Failure> {
-    let (handle, _lock) = core.claim(id).await?;
+    let handle = core.unless_updating(id)?;
     handle.stop(grace(timeout)).await?;
     result(&handle)
 }
@@ -207,10 +208,15 @@ async fn switch(
         handle.stop(grace(None)).await?;
     }
     entry.phase("switching the version");
-    handle.switch(to).await?;
+    let switched = handle.switch(to).await;
     if entry.memo().begun {
         entry.phase("starting");
-        start_and_watch(core, handle).await?;
+        let started = start_and_watch(core, handle).await;
+        // What could not be moved runs on where it was; that it was not moved is what matters.
+        switched?;
+        started?;
+    } else {
+        switched?;
     }
     result(handle)
 }
@@ -218,28 +224,27 @@ async fn switch(
 /// Starts an instance, and watches it a little: a program that ends at once has not been started in any
 /// way that a user would call so.
 async fn start_and_watch(core: &Arc<Core>, handle: &Handle) -> Result<(), Failure> {
-    let before = handle.view();
-    handle.start().await?;
-    if before.body.state == InstanceState::Running {
-        return Ok(());
-    }
-    match tokio::time::timeout(WATCHED, ended_again(handle)).await {
+    let instance = handle.view().body.instance;
+    let (disk, id) = (core.disk.clone(), instance.clone());
+    let printed = blocking(move || logs::length(&disk, &id, LogStream::Stderr)).await;
+    let Some(launch) = handle.start().await? else { return Ok(()) };
+    match tokio::time::timeout(WATCHED, end_of(handle, launch)).await {
         Err(_) => Ok(()),
-        Ok(()) => {
-            let body = handle.view().body;
-            let (disk, id) = (core.disk.clone(), body.instance.clone());
-            let tail = blocking(move || logs::tail(&disk, &id, LogStream::Stderr)).await;
-            Err(Failure::EndedAtOnce { instance: body.instance, exit: body.exit, stderr: tail })
+        Ok(exit) => {
+            let (disk, id) = (core.disk.clone(), instance.clone());
+            let stderr = blocking(move || logs::tail(&disk, &id, LogStream::Stderr, printed)).await;
+            Err(Failure::EndedAtOnce { instance, exit, stderr })
         }
     }
 }
 
-/// Waits for the end of what was just started. A start sets the count of restarts to zero: any restart
-/// since then means that it ended.
-async fn ended_again(handle: &Handle) {
+/// Waits for the end of what this launch made: also when the next launch came at once.
+async fn end_of(handle: &Handle, launch: LaunchId) -> Option<ExitBody> {
     let mut watch = handle.watch();
-    let ended = |view: &View| view.body.restarts > 0 || view.body.state != InstanceState::Running;
+    let ended =
+        |view: &View| view.launch != Some(launch) || view.body.state != InstanceState::Running;
     let _ = watch.wait_for(ended).await; // its owner is gone: then it has ended
+    handle.view().body.exit
 }
 
 fn result(handle: &Handle) -> Result<OperationResult, Failure> {

@@ -1,11 +1,13 @@
 //! The journal: every operation that was asked for, as a record on disk, and how far it is, in memory.
 //! Owns "sent twice, done once"; refuses to do any of it.
 //!
-//! A record is synced before the first step and again with the verdict; a memo is synced before it is
-//! acted on. Progress is memory's alone: after a restart the operation runs again and counts anew.
+//! A record is synced before the first step and again with the verdict, which nobody sees before it is
+//! synced; a memo is synced before it is acted on. Progress is memory's alone: after a restart the
+//! operation runs again and counts anew. A record that cannot be used stays where it is, and its id taken.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use durable::{Disk, DiskError};
 use model::lifecycle::{OperationEvent, OperationState};
@@ -66,15 +68,27 @@ pub(crate) struct Live {
     bytes_total: Option<u64>,
     progressed: Timestamp,
     revision: u64,
+    /// When bytes were last worth a revision of their own.
+    told: Option<Instant>,
 }
 
 impl Journal {
-    /// Reads the journal. What had not ended is queued again.
+    /// Reads the journal. What had not ended is queued again; a record that cannot be used is logged and
+    /// left as it is: it stops neither the others nor the node.
     pub(crate) fn open(disk: Disk) -> Result<Journal, JournalError> {
         let mut entries = BTreeMap::new();
         for found in disk.list(&layout::operations())? {
             let Some(id) = found.name.to_str().and_then(|name| name.parse().ok()) else { continue };
-            let mut record: OperationRecord = record::need(&disk, &layout::operation(id))?;
+            let mut record: OperationRecord = match record::need(&disk, &layout::operation(id)) {
+                Ok(record) => record,
+                Err(Unusable::Disk { path, source }) => {
+                    return Err(Unusable::Disk { path, source }.into());
+                }
+                Err(error) => {
+                    tracing::error!(operation = %id, %error, "cannot be used, and is left as it is");
+                    continue;
+                }
+            };
             if let Ok(state) = record.state.next(OperationEvent::Interrupt) {
                 record.state = state;
             }
@@ -102,6 +116,9 @@ impl Journal {
                 }),
             };
         }
+        let (disk, path) = (self.disk.clone(), layout::operation(id));
+        // One that cannot be used is on disk and not in memory: nobody knows whether it was done.
+        blocking(move || record::find::<OperationRecord>(&disk, &path)).await?;
         let record = OperationRecord {
             operation: id,
             request,
@@ -136,15 +153,16 @@ impl Journal {
         self.lock().values().filter(|entry| !entry.has_ended()).cloned().collect()
     }
 
-    /// The journal keeps the last thousand verdicts.
+    /// The journal keeps the last thousand verdicts. Their ids say nothing about that: clients make them.
     async fn forget_the_oldest(&self) {
         let old: Vec<OperationId> = {
             let mut entries = self.lock();
-            let ended = entries.iter().filter(|(_, entry)| entry.has_ended()).map(|(id, _)| *id);
-            let ended: Vec<OperationId> = ended.collect();
-            let old = ended[..ended.len().saturating_sub(KEPT)].to_vec();
-            old.iter().for_each(|id| drop(entries.remove(id)));
-            old
+            let ended = entries.iter().filter_map(|(id, entry)| Some((entry.ended()?, *id)));
+            let mut ended: Vec<(Timestamp, OperationId)> = ended.collect();
+            ended.sort_unstable();
+            ended.truncate(ended.len().saturating_sub(KEPT));
+            ended.iter().for_each(|(_, id)| drop(entries.remove(id)));
+            ended.into_iter().map(|(_, id)| id).collect()
         };
         let disk = self.disk.clone();
         blocking(move || {
@@ -166,8 +184,15 @@ impl Entry {
     fn new(disk: Disk, record: OperationRecord) -> Entry {
         let progressed = record.ended.unwrap_or(record.started);
         let phase = record.state.to_string();
-        let live =
-            Live { record, phase, bytes_done: 0, bytes_total: None, progressed, revision: 1 };
+        let live = Live {
+            record,
+            phase,
+            bytes_done: 0,
+            bytes_total: None,
+            progressed,
+            revision: 1,
+            told: None,
+        };
         Entry { disk, live: watch::Sender::new(live) }
     }
 
@@ -199,6 +224,12 @@ impl Entry {
     /// Is the verdict there?
     pub(crate) fn has_ended(&self) -> bool {
         self.live.borrow().record.state.has_ended()
+    }
+
+    /// When the verdict was given.
+    fn ended(&self) -> Option<Timestamp> {
+        let live = self.live.borrow();
+        live.record.ended.filter(|_| live.record.state.has_ended())
     }
 
     /// As it is now.
@@ -235,30 +266,41 @@ impl Entry {
         self.change(|live| live.advance(OperationEvent::Begin));
     }
 
-    /// Records the verdict, synced.
+    /// Records the verdict, synced, and then shows it. What was decided on the way is of no use any more.
     pub(crate) async fn end(&self, verdict: Result<OperationResult, ErrorBody>) {
-        let id = self.id();
-        self.live.send_modify(|live| {
-            match verdict {
-                Ok(result) => {
-                    live.advance(OperationEvent::Succeed);
-                    live.record.result = Some(result);
-                    live.bytes_done = live.bytes_total.unwrap_or(live.bytes_done);
-                }
-                Err(mut error) => {
-                    live.advance(OperationEvent::Fail);
-                    error.operation = Some(id);
-                    live.record.error = Some(error);
-                    live.record.result = None;
-                }
+        let mut live = self.live.borrow().clone();
+        live.record.memo = Memo::default();
+        live.record.ended = Some(now());
+        match verdict {
+            Ok(result) => {
+                live.advance(OperationEvent::Succeed);
+                live.record.result = Some(result);
             }
-            live.record.ended = Some(now());
-        });
+            Err(mut error) => {
+                live.advance(OperationEvent::Fail);
+                error.operation = Some(live.record.operation);
+                live.record.error = Some(error);
+                live.record.result = None;
+            }
+        }
+        let (disk, record) = (self.disk.clone(), live.record);
+        let (written, record) = blocking(move || {
+            let path = layout::operation(record.operation);
+            (record::write(&disk, &path, &record), record)
+        })
+        .await;
         // If the verdict cannot be recorded, the operation runs again after a restart, which is harmless.
-        if let Err(error) = self.write().await {
+        if let Err(error) = written {
+            let id = record.operation;
             tracing::error!(operation = %id, %error, "the verdict is known to memory alone");
         }
-        self.change(|live| live.phase = live.record.state.to_string());
+        self.change(|live| {
+            if record.result.is_some() {
+                live.bytes_done = live.bytes_total.unwrap_or(live.bytes_done);
+            }
+            live.phase = record.state.to_string();
+            live.record = record;
+        });
     }
 
     fn change(&self, change: impl FnOnce(&mut Live)) {
@@ -284,8 +326,19 @@ impl Reporter for Entry {
         self.change(|live| live.bytes_total = Some(bytes));
     }
 
+    /// Bytes come in small pieces, and a client that waits for news asks again at once: only so often are
+    /// they news.
     fn advance(&self, bytes: u64) {
-        self.change(|live| live.bytes_done = live.bytes_done.saturating_add(bytes));
+        self.live.send_if_modified(|live| {
+            live.bytes_done = live.bytes_done.saturating_add(bytes);
+            live.progressed = now();
+            let is_news = live.told.is_none_or(|told| told.elapsed() >= BETWEEN_NEWS);
+            if is_news {
+                live.told = Some(Instant::now());
+                live.revision += 1;
+            }
+            is_news
+        });
     }
 
     fn note(&self, note: String) {
@@ -309,7 +362,8 @@ impl Live {
             target: record.request.target(),
             state: record.state,
             phase: self.phase.clone(),
-            bytes_done: self.bytes_done,
+            // What had to be received once more counts once.
+            bytes_done: self.bytes_done.min(self.bytes_total.unwrap_or(u64::MAX)),
             bytes_total: self.bytes_total,
             started: record.started,
             progressed: self.progressed,
@@ -325,3 +379,5 @@ impl Live {
 
 /// Verdicts that are kept.
 const KEPT: usize = 1000;
+/// Between two revisions that differ in nothing but bytes.
+const BETWEEN_NEWS: Duration = Duration::from_millis(100);

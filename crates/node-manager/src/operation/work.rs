@@ -1,7 +1,9 @@
 //! Runs one operation to its verdict.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use wire::v1::OperationResult;
 
 use super::journal::Entry;
@@ -10,13 +12,16 @@ use crate::failure::Failure;
 use crate::node::Core;
 use crate::record::{Request, Target};
 
-/// Runs it. Whatever happens, there is a verdict at the end.
+/// Runs it. Whatever happens, there is a verdict at the end: what panics has failed, and says so.
 pub(crate) async fn run(core: Arc<Core>, entry: Arc<Entry>) {
     entry.begin();
     let (id, request) = (entry.id(), entry.request());
     let (kind, target) = (request.kind(), request.target());
     tracing::info!(operation = %id, %kind, target, "begun");
-    let verdict = work(&core, &entry, request).await;
+    // Nothing of what the work had in its hands is looked at again; what it left behind on disk or locked
+    // is what any failure leaves.
+    let worked = AssertUnwindSafe(work(&core, &entry, request)).catch_unwind().await;
+    let verdict = worked.unwrap_or_else(|panic| Err(Failure::panicked(panic.as_ref())));
     match &verdict {
         Ok(_) => tracing::info!(operation = %id, %kind, target, "done"),
         Err(failure) => tracing::warn!(operation = %id, %kind, target, error = %failure, "failed"),

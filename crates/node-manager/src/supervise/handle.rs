@@ -64,15 +64,21 @@ pub(crate) enum Refusal {
         /// Which.
         instance: InstanceId,
     },
+    /// Its owner ended although it should not have.
+    #[error("nobody looks after `{instance}` any more")]
+    Abandoned {
+        /// Which.
+        instance: InstanceId,
+    },
 }
 
 /// Where the answer to a command goes.
-pub(super) type Answer = oneshot::Sender<Result<(), Refusal>>;
+pub(super) type Answer<T = ()> = oneshot::Sender<Result<T, Refusal>>;
 
 /// What an owner can be asked for.
 #[derive(Debug)]
 pub(super) enum Command {
-    Start(Answer),
+    Start(Answer<Option<LaunchId>>),
     Stop { grace: Duration, answer: Answer },
     Switch { to: VersionName, answer: Answer },
     Delete(Answer),
@@ -89,13 +95,14 @@ impl Handle {
         self.view.clone()
     }
 
-    /// It shall run, from now on. Answers when its process is there.
-    pub(crate) async fn start(&self) -> Result<(), Refusal> {
+    /// It shall run, from now on. Answers when its process is there: with the launch that made it, or
+    /// `None` if it ran already.
+    pub(crate) async fn start(&self) -> Result<Option<LaunchId>, Refusal> {
         self.ask(Command::Start).await
     }
 
     /// It shall not run, from now on. Answers when its process has ended: SIGTERM, and after `grace`
-    /// SIGKILL, to everything that it started.
+    /// SIGKILL, to everything that it started. During another stop the shorter patience holds.
     pub(crate) async fn stop(&self, grace: Duration) -> Result<(), Refusal> {
         self.ask(|answer| Command::Stop { grace, answer }).await
     }
@@ -110,8 +117,14 @@ impl Handle {
         self.ask(Command::Delete).await
     }
 
-    async fn ask(&self, command: impl FnOnce(Answer) -> Command) -> Result<(), Refusal> {
-        let gone = || Refusal::Gone { instance: self.view().body.instance };
+    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Refusal> {
+        let gone = || {
+            let InstanceBody { instance, state, .. } = self.view().body;
+            match state {
+                InstanceState::Deleted => Refusal::Gone { instance },
+                _ => Refusal::Abandoned { instance },
+            }
+        };
         let (answer, answered) = oneshot::channel();
         self.commands.send(command(answer)).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?

@@ -43,6 +43,14 @@ pub(crate) enum LaunchError {
         /// Why.
         source: std::io::Error,
     },
+    /// The process was made, cannot be watched, and was ended again.
+    #[error("cannot watch the process of `{instance}`")]
+    Hold {
+        /// Whose.
+        instance: InstanceId,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 /// Makes the process of an instance. Blocking.

@@ -5,9 +5,11 @@
 //! What should be (`info`) is synced before it is acted on. What is (`run/<boot>/…`) is replaced without a
 //! sync, and before a process is made the launch is recorded: whoever comes after a crash looks for it.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use durable::Disk;
+use durable::{Disk, Lock};
 use model::lifecycle::{Aftermath, Desired, Illegal, InstanceEvent, InstanceState};
 use model::{Attempts, ExitStatus, InstanceId, LaunchId, Timestamp, Verdict, Version, verdict};
 use rustix::process::Signal;
@@ -26,31 +28,30 @@ use crate::node::now;
 use crate::record::{InstanceRecord, ObservedRecord, Unusable};
 
 /// Reads what is known of an instance, finds its process if there is one, and begins to own it. Starts it
-/// if it should run and does not.
+/// if it should run and does not. The owner holds `tenure`, the lock of the tree, for as long as it may
+/// change something.
 pub(crate) async fn take_charge(
     disk: Disk,
     boot: String,
+    tenure: Arc<Lock>,
     id: InstanceId,
 ) -> Result<Handle, Refusal> {
-    let (disk, boot, id, facts) = blocking(move || {
-        let facts = Facts::read(&disk, &boot, &id);
-        (disk, boot, id, facts)
+    let workspace = disk.root().join(layout::workspace(&id));
+    let (disk, boot, id, workspace, facts) = blocking(move || {
+        let facts = Facts::read(&disk, &boot, &id, &workspace);
+        (disk, boot, id, workspace, facts)
     })
     .await;
-    let Facts { record, observed, version } = facts?;
-    let workspace = disk.root().join(layout::workspace(&id));
-    let process = match observed.process {
-        Some(recorded) => Process::adopt(recorded),
-        None if observed.state.has_process() => Process::find(&workspace),
-        None => None,
-    };
+    let Facts { record, observed, version, process } = facts?;
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let view = View { body: body(&id, &version, &record, &observed), launch: observed.launch };
     let (publish, view) = watch::channel(view);
     let mut owner = Owner {
         disk,
         boot,
+        _tenure: tenure,
         id,
+        workspace,
         version,
         record,
         observed,
@@ -69,11 +70,16 @@ struct Facts {
     record: InstanceRecord,
     observed: ObservedRecord,
     version: Version,
+    process: Option<Process>,
 }
 
 impl Facts {
-    fn read(disk: &Disk, boot: &str, id: &InstanceId) -> Result<Facts, Refusal> {
-        instance::repair(disk, id)?;
+    fn read(disk: &Disk, boot: &str, id: &InstanceId, workspace: &Path) -> Result<Facts, Refusal> {
+        // The workspace is the program's own: what it put in the way of the link must not keep its process
+        // from being owned.
+        if let Err(error) = instance::repair(disk, id) {
+            tracing::warn!(instance = %id, %error, "its link to the packages cannot be made sure of");
+        }
         let record = inventory::instance(disk, id).map_err(InstanceError::Read)?;
         let version = inventory::instance_version(disk, id).map_err(InstanceError::Read)?.version;
         // What was observed may be lost or torn, and says nothing that the kernel does not know better.
@@ -82,7 +88,12 @@ impl Facts {
             Ok(durable::record::Read::Present(observed)) => observed,
             _ => ObservedRecord::nothing(record.created),
         };
-        Ok(Facts { record, observed, version })
+        let process = match observed.process {
+            Some(recorded) => Process::adopt(recorded),
+            None if observed.state.has_process() => Process::find(workspace),
+            None => None,
+        };
+        Ok(Facts { record, observed, version, process })
     }
 }
 
@@ -105,11 +116,14 @@ impl ObservedRecord {
 struct Owner {
     disk: Disk,
     boot: String,
+    _tenure: Arc<Lock>,
     id: InstanceId,
+    /// Its absolute path.
+    workspace: PathBuf,
     version: Version,
     record: InstanceRecord,
     observed: ObservedRecord,
-    process: Option<Process>,
+    process: Option<Arc<Process>>,
     /// When the next start is due.
     retry: Option<Instant>,
     /// The stop that is under way.
@@ -133,9 +147,13 @@ impl Owner {
                     Some(command) => if !self.obey(command).await { return },
                     None => return, // the manager ends; the process does not
                 },
-                () = ended(self.process.as_ref()) => self.process_ended().await,
+                () = ended(self.process.as_deref(), self.stop.as_ref(), &self.workspace) => {
+                    self.process_ended().await;
+                }
                 () = at(self.retry) => self.retry_due().await,
-                () = at(self.stop.as_ref().and_then(|stop| stop.deadline)) => self.lose_patience(),
+                () = at(self.stop.as_ref().and_then(|stop| stop.deadline)) => {
+                    self.lose_patience().await;
+                }
             }
         }
     }
@@ -147,16 +165,16 @@ impl Owner {
             Some(process) => {
                 tracing::info!(instance = %self.id, pid = process.record().pid, "found running");
                 self.observed.process = Some(process.record());
-                self.process = Some(process);
+                self.process = Some(Arc::new(process));
                 match state {
                     InstanceState::Running | InstanceState::Paused => {}
-                    InstanceState::Stopping => self.begin_stop(DEFAULT_GRACE),
+                    InstanceState::Stopping => self.begin_stop(DEFAULT_GRACE).await,
                     _ => self.observed.state = InstanceState::Running,
                 }
                 self.observe().await?;
                 // The manager may have been cut off between recording "stopped" and asking the process.
                 if self.record.desired == Desired::Stopped && self.stop.is_none() {
-                    self.begin_stop(DEFAULT_GRACE);
+                    self.begin_stop(DEFAULT_GRACE).await;
                     self.advance(InstanceEvent::Stop)?;
                     self.observe().await?;
                 }
@@ -171,18 +189,12 @@ impl Owner {
                 self.after_end(&status).await;
             }
             None => {
-                let due = matches!(
-                    state,
-                    InstanceState::NotRunning
-                        | InstanceState::Backoff
-                        | InstanceState::Launching
-                        | InstanceState::Updating
-                );
-                if state != InstanceState::Failed {
+                let rests = state == InstanceState::Failed;
+                if !rests {
                     self.observed.state = InstanceState::NotRunning;
                 }
                 self.observe().await?;
-                if due && self.record.desired == Desired::Running {
+                if !rests && self.record.desired == Desired::Running {
                     self.advance(InstanceEvent::Start)?;
                     self.launch_or_follow_policy().await;
                 }
@@ -213,10 +225,11 @@ impl Owner {
         true
     }
 
-    async fn start(&mut self) -> Result<(), Refusal> {
+    async fn start(&mut self) -> Result<Option<LaunchId>, Refusal> {
         let state = self.observed.state;
         if matches!(state, InstanceState::Running | InstanceState::Launching) {
-            return self.desire(Desired::Running).await;
+            self.desire(Desired::Running).await?;
+            return Ok(None);
         }
         state.next(InstanceEvent::Start).map_err(|illegal| self.refuse(&illegal))?;
         self.desire(Desired::Running).await?;
@@ -225,7 +238,7 @@ impl Owner {
         self.observed.restarts = 0;
         self.observed.attempts = 0;
         self.observed.attempts_since = None;
-        self.launch().await.map_err(|(refusal, _)| refusal)
+        self.launch().await.map(Some)
     }
 
     async fn stop(&mut self, grace: Duration, answer: Answer) {
@@ -234,6 +247,8 @@ impl Owner {
             return;
         }
         if let Some(stop) = &mut self.stop {
+            let shorter = Instant::now() + grace;
+            stop.deadline = stop.deadline.map(|deadline| deadline.min(shorter));
             stop.waiting.push(answer);
             return;
         }
@@ -244,7 +259,7 @@ impl Owner {
         let moved = self.advance(InstanceEvent::Stop);
         self.retry = None;
         if moved.is_ok() && self.process.is_some() {
-            self.begin_stop(grace);
+            self.begin_stop(grace).await;
             if let Some(stop) = &mut self.stop {
                 stop.waiting.push(answer);
             }
@@ -255,18 +270,22 @@ impl Owner {
         }
     }
 
-    fn begin_stop(&mut self, grace: Duration) {
-        if let Some(process) = &self.process {
-            process.signal(&self.workspace(), Signal::TERM);
-        }
+    async fn begin_stop(&mut self, grace: Duration) {
         self.stop = Some(Stop { deadline: Some(Instant::now() + grace), waiting: Vec::new() });
+        self.signal(Signal::TERM).await;
     }
 
-    fn lose_patience(&mut self) {
-        if let (Some(process), Some(stop)) = (&self.process, &mut self.stop) {
+    async fn lose_patience(&mut self) {
+        if let Some(stop) = &mut self.stop {
             stop.deadline = None;
-            process.signal(&self.disk.root().join(layout::workspace(&self.id)), Signal::KILL);
         }
+        self.signal(Signal::KILL).await;
+    }
+
+    async fn signal(&self, signal: Signal) {
+        let Some(process) = self.process.clone() else { return };
+        let workspace = self.workspace.clone();
+        blocking(move || process.signal(&workspace, signal)).await;
     }
 
     async fn switch(&mut self, to: VersionName) -> Result<(), Refusal> {
@@ -290,8 +309,10 @@ impl Owner {
             (self.disk.clone(), self.id.clone(), layout::observed(&self.boot, &self.id));
         blocking(move || {
             instance::delete(&disk, &id)?;
-            let failed = |source| InstanceError::Disk { instance: id.clone(), source };
-            disk.remove(&observed).map_err(failed)
+            if let Err(error) = disk.remove(&observed) {
+                tracing::warn!(instance = %id, %error, "what was true of it stays until the next boot");
+            }
+            Ok::<_, InstanceError>(())
         })
         .await?;
         self.advance(InstanceEvent::Delete)?;
@@ -301,53 +322,49 @@ impl Owner {
 
     /// In `launching`: makes the process. The launch is recorded first, so that after a crash in between
     /// the process is looked for and not made a second time.
-    async fn launch(&mut self) -> Result<(), (Refusal, ExitStatus)> {
-        self.observed.launch = Some(LaunchId::from(uuid::Uuid::now_v7()));
+    async fn launch(&mut self) -> Result<LaunchId, Refusal> {
+        let launch = LaunchId::from(uuid::Uuid::now_v7());
+        self.observed.launch = Some(launch);
         self.observed.process = None;
         self.observed.started = Some(now());
-        let unrecorded = |refusal| (refusal, ExitStatus::Unknown("it was not launched".into()));
-        if let Err(refusal) = self.observe().await {
-            self.observed.state = InstanceState::NotRunning;
-            self.show();
-            return Err(unrecorded(refusal));
-        }
-        let (disk, id) = (self.disk.clone(), self.id.clone());
-        let made = blocking(move || launch(&disk, &id)).await;
-        let made = made.and_then(|child| {
-            Process::of_child(child)
-                .map_err(|source| LaunchError::Execute { instance: self.id.clone(), source })
-        });
-        match made {
+        match self.make_process().await {
             Ok(process) => {
                 self.observed.process = Some(process.record());
-                self.process = Some(process);
+                self.process = Some(Arc::new(process));
                 let moved = self.advance(InstanceEvent::Launched);
                 self.observe_or_log().await;
-                moved.map_err(unrecorded)
+                moved.map(|()| launch)
             }
-            Err(source) => {
-                let causes = std::iter::successors(
-                    std::error::Error::source(&source),
-                    |cause: &&(dyn std::error::Error + 'static)| (*cause).source(),
-                );
-                let why: Vec<String> = causes.map(ToString::to_string).collect();
-                let status = ExitStatus::Unknown(format!("{source}: {}", why.join(": ")));
-                self.after_launch_failure(&status).await;
-                Err((Refusal::Launch { instance: self.id.clone(), source }, status))
+            Err(refusal) => {
+                let status = ExitStatus::Unknown(with_causes(&refusal));
+                self.observed.exit = Some(ExitBody::from_model(&status, now()));
+                let aftermath = self.aftermath(&status).await;
+                self.follow(InstanceEvent::LaunchFailed(aftermath)).await;
+                Err(refusal)
             }
         }
     }
 
+    async fn make_process(&mut self) -> Result<Process, Refusal> {
+        self.observe().await?;
+        let (disk, id) = (self.disk.clone(), self.id.clone());
+        let made = blocking(move || {
+            let child = launch(&disk, &id)?;
+            Process::of_child(child).map_err(|source| LaunchError::Hold { instance: id, source })
+        });
+        made.await.map_err(|source| Refusal::Launch { instance: self.id.clone(), source })
+    }
+
     /// A launch that nobody waits for: its failure is the instance's state.
     async fn launch_or_follow_policy(&mut self) {
-        if let Err((refusal, _)) = self.launch().await {
+        if let Err(refusal) = self.launch().await {
             tracing::warn!(instance = %self.id, error = %refusal, "cannot start");
         }
     }
 
     async fn process_ended(&mut self) {
         let Some(process) = self.process.take() else { return };
-        let workspace = self.workspace();
+        let workspace = self.workspace.clone();
         let status = blocking(move || process.bury(&workspace)).await;
         tracing::info!(instance = %self.id, ?status, "ended");
         self.after_end(&status).await;
@@ -367,12 +384,6 @@ impl Owner {
         }
         let aftermath = self.aftermath(status).await;
         self.follow(InstanceEvent::Exited(aftermath)).await;
-    }
-
-    async fn after_launch_failure(&mut self, status: &ExitStatus) {
-        self.observed.exit = Some(ExitBody::from_model(status, now()));
-        let aftermath = self.aftermath(status).await;
-        self.follow(InstanceEvent::LaunchFailed(aftermath)).await;
     }
 
     async fn follow(&mut self, event: InstanceEvent) {
@@ -480,10 +491,6 @@ impl Owner {
     fn refuse(&self, illegal: &Illegal<InstanceState, InstanceEvent>) -> Refusal {
         Refusal::WrongState { instance: self.id.clone(), state: illegal.state }
     }
-
-    fn workspace(&self) -> std::path::PathBuf {
-        self.disk.root().join(layout::workspace(&self.id))
-    }
 }
 
 fn body(
@@ -507,10 +514,12 @@ fn body(
     }
 }
 
-async fn ended(process: Option<&Process>) {
-    match process {
-        Some(process) => process.ended().await,
-        None => std::future::pending().await,
+/// The end of the process; while a stop has patience, of all that it started too.
+async fn ended(process: Option<&Process>, stop: Option<&Stop>, workspace: &Path) {
+    let Some(process) = process else { return std::future::pending().await };
+    process.ended().await;
+    if stop.is_some_and(|stop| stop.deadline.is_some()) {
+        process.followers_ended(workspace).await;
     }
 }
 
@@ -519,6 +528,13 @@ async fn at(time: Option<Instant>) {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
     }
+}
+
+/// An error and its causes on one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let words: Vec<String> = chain.map(ToString::to_string).collect();
+    words.join(": ")
 }
 
 /// Between half of the pause and all of it, so that what failed together does not come back together.

@@ -6,9 +6,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Child;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use model::ExitStatus;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
+use wire::serve::blocking;
 
 use crate::event::Event;
 use crate::record::ProcessRecord;
@@ -20,17 +24,30 @@ pub(super) struct Process {
     pid: Pid,
     handle: Event,
     /// Ours to reap; `None` for one that an earlier manager started.
-    child: Option<Child>,
+    child: Option<Mutex<Child>>,
 }
 
 impl Process {
-    /// Takes hold of a child that was just started.
-    pub(super) fn of_child(child: Child) -> io::Result<Process> {
-        let number = child.id();
+    /// Takes hold of a child that was just started. One that cannot be held is ended, for nobody would
+    /// own it.
+    pub(super) fn of_child(mut child: Child) -> io::Result<Process> {
         // Not reaped yet, so the number is the child's, whether it still runs or not.
-        let (pid, handle) = open(number)?;
-        let record = ProcessRecord { pid: number, start_ticks: start_ticks(number)? };
-        Ok(Process { record, pid, handle: Event::new(handle)?, child: Some(child) })
+        let number = child.id();
+        let hold = || {
+            let (pid, handle) = open(number)?;
+            let record = ProcessRecord { pid: number, start_ticks: start_ticks(number)? };
+            Ok((record, pid, Event::new(handle)?))
+        };
+        match hold() {
+            Ok((record, pid, handle)) => {
+                Ok(Process { record, pid, handle, child: Some(Mutex::new(child)) })
+            }
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        }
     }
 
     /// Takes hold of a process that an earlier manager started in this boot. `None`: it has ended, or
@@ -44,11 +61,13 @@ impl Process {
     }
 
     /// Finds the process of an instance whose manager died between starting and recording it: the one
-    /// that began with this workspace in its environment and leads its group.
+    /// that began with this workspace in its environment, leads its group, and was there first.
     pub(super) fn find(workspace: &Path) -> Option<Process> {
         let leader = |pid: &u32| process_group(*pid) == Some(*pid);
-        let number = with_workspace(workspace).into_iter().find(leader)?;
-        Process::adopt(ProcessRecord { pid: number, start_ticks: start_ticks(number).ok()? })
+        let leaders = with_workspace(workspace).into_iter().filter(leader);
+        let records = leaders
+            .filter_map(|pid| Some(ProcessRecord { pid, start_ticks: start_ticks(pid).ok()? }));
+        Process::adopt(records.min_by_key(|record| record.start_ticks)?)
     }
 
     /// What is recorded of it.
@@ -65,26 +84,64 @@ impl Process {
         }
     }
 
-    /// Asks it, and all that it started, to end.
+    /// Waits until nothing runs any more that it started; after its own end.
+    pub(super) async fn followers_ended(&self, workspace: &Path) {
+        loop {
+            let (leader, is_ours) = (self.record.pid, self.child.is_some());
+            let workspace = workspace.to_owned();
+            let left = blocking(move || followers(leader, is_ours, &workspace)).await;
+            if left.is_empty() {
+                return;
+            }
+            for handle in left {
+                match Event::new(handle) {
+                    Ok(event) => drop(event.happened().await),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await, // no descriptors left
+                }
+            }
+        }
+    }
+
+    /// Sends a signal to it and to all that it started, once to each: to many programs a second SIGTERM
+    /// means "at once". Blocking: looks at every process of the system.
     pub(super) fn signal(&self, workspace: &Path, signal: Signal) {
-        // Errors mean that there is nobody left to ask.
-        let _ = kill_process_group(self.pid, signal);
-        let _ = pidfd_send_signal(&self.handle, signal);
-        signal_strays(workspace, signal);
+        let leader = self.record.pid;
+        let in_group = |pid: &u32| process_group(*pid) == Some(leader);
+        let members = with_workspace(workspace);
+        // The group's number is nobody else's while its leader is not reaped, or one of ours is in it.
+        if self.child.is_some() || !self.has_ended() || members.iter().any(in_group) {
+            let _ = kill_process_group(self.pid, signal); // an error: nobody is left in it
+        }
+        if !in_group(&leader) {
+            let _ = pidfd_send_signal(&self.handle, signal);
+        }
+        for number in members.into_iter().filter(|pid| *pid != leader && !in_group(pid)) {
+            // Held by a handle and looked at once more, so that nobody else is hit.
+            if let Ok((_, handle)) = open(number)
+                && has_workspace(number, workspace)
+            {
+                let _ = pidfd_send_signal(&handle, signal);
+            }
+        }
     }
 
     /// After the end: says how it was, and ends what it left behind. Blocking, but not for long.
-    pub(super) fn bury(mut self, workspace: &Path) -> ExitStatus {
-        // Before it is reaped, its number is still its own, and so is its group's.
-        let _ = kill_process_group(self.pid, Signal::KILL);
-        signal_strays(workspace, Signal::KILL);
-        let Some(child) = &mut self.child else {
+    pub(super) fn bury(&self, workspace: &Path) -> ExitStatus {
+        // Before it is reaped its number is still its own, and so is its group's. What forks while it is
+        // looked for is found by the next look.
+        for _ in 0..PASSES {
+            self.signal(workspace, Signal::KILL);
+            if with_workspace(workspace).is_empty() {
+                break;
+            }
+        }
+        let Some(child) = &self.child else {
             return ExitStatus::Unknown(
                 "it was started by an earlier node manager, whose end took the status with it"
                     .into(),
             );
         };
-        match child.wait() {
+        match child.lock().unwrap_or_else(PoisonError::into_inner).wait() {
             Ok(status) => match (status.code(), status.signal()) {
                 (Some(code), _) => ExitStatus::Code(code),
                 (None, Some(signal)) => ExitStatus::Signal(signal),
@@ -92,6 +149,11 @@ impl Process {
             },
             Err(error) => ExitStatus::Unknown(format!("the system does not say: {error}")),
         }
+    }
+
+    fn has_ended(&self) -> bool {
+        let mut handles = [PollFd::new(&self.handle, PollFlags::IN)];
+        poll(&mut handles, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 }
 
@@ -103,17 +165,19 @@ pub(crate) fn boot_id() -> io::Result<String> {
     plain.then(|| id.to_owned()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Sends a signal to everything that began with this workspace in its environment and is still there:
-/// also what has left the process group.
-fn signal_strays(workspace: &Path, signal: Signal) {
-    for number in with_workspace(workspace) {
-        // Held by a handle and looked at once more, so that nobody else is hit.
-        if let Ok((_, handle)) = open(number)
-            && has_workspace(number, workspace)
-        {
-            let _ = pidfd_send_signal(&handle, signal);
-        }
-    }
+/// What still runs of what a process started, the process itself left out: by the environment, and by the
+/// group as long as its number is the process's own.
+fn followers(leader: u32, group_is_ours: bool, workspace: &Path) -> Vec<OwnedFd> {
+    let follows = |pid: &u32| {
+        *pid != leader
+            && (has_workspace(*pid, workspace)
+                || (group_is_ours && process_group(*pid) == Some(leader) && !is_dead(*pid)))
+    };
+    let held = |pid: u32| {
+        let (_, handle) = open(pid).ok()?;
+        follows(&pid).then_some(handle)
+    };
+    processes().into_iter().filter(follows).filter_map(held).collect()
 }
 
 fn open(number: u32) -> io::Result<(Pid, OwnedFd)> {
@@ -122,16 +186,19 @@ fn open(number: u32) -> io::Result<(Pid, OwnedFd)> {
     Ok((pid, pidfd_open(pid, PidfdFlags::NONBLOCK)?))
 }
 
-/// All processes that began with `FETTLE_WORKSPACE=<workspace>`, the lowest number first.
+/// All processes that began with `FETTLE_WORKSPACE=<workspace>` and have not ended.
 fn with_workspace(workspace: &Path) -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
-    let numbers = entries.filter_map(Result::ok).filter_map(number);
-    let mut found: Vec<u32> = numbers.filter(|pid| has_workspace(*pid, workspace)).collect();
-    found.sort_unstable();
-    found
+    processes().into_iter().filter(|pid| has_workspace(*pid, workspace)).collect()
 }
 
+/// The numbers of all processes that this one can see.
+fn processes() -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    entries.filter_map(Result::ok).filter_map(number).collect()
+}
+
+/// What is dead and not reaped has no environment any more.
 fn has_workspace(number: u32, workspace: &Path) -> bool {
     let Ok(environment) = std::fs::read(format!("/proc/{number}/environ")) else { return false };
     let wanted = [b"FETTLE_WORKSPACE=", workspace.as_os_str().as_encoded_bytes()].concat();
@@ -154,6 +221,11 @@ fn process_group(number: u32) -> Option<u32> {
     stat_field(number, 5)
 }
 
+/// Field 3: its state; a zombie has ended, and waits for its parent to ask how.
+fn is_dead(number: u32) -> bool {
+    stat_field::<char>(number, 3).is_none_or(|state| matches!(state, 'Z' | 'X'))
+}
+
 fn stat_field<T: std::str::FromStr>(number: u32, field: usize) -> Option<T> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{number}/stat")).ok()?, field)
 }
@@ -164,6 +236,9 @@ fn parse_stat<T: std::str::FromStr>(stat: &str, field: usize) -> Option<T> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_ascii_whitespace().nth(field.checked_sub(3)?)?.parse().ok()
 }
+
+/// How often what a process left behind is looked for; each pass finds what was forked during the last.
+const PASSES: usize = 8;
 
 #[cfg(test)]
 mod tests {

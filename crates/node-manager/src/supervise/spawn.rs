@@ -14,6 +14,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// Everything that a process begins with.
 #[derive(Debug)]
@@ -33,9 +34,31 @@ pub(super) struct Start {
 }
 
 /// Starts a process. An error is the system's on executing it, e.g. that it is of another architecture.
-#[expect(clippy::disallowed_methods, reason = "this is the one file that starts processes")]
+///
+/// A program that was just installed may be "busy" for a moment: a child that another thread forked
+/// while the file was still open for writing has it open too until it executes its own program.
+/// Blocking.
 pub(super) fn spawn(start: Start) -> io::Result<Child> {
-    Command::new(start.program)
+    let mut command = command(start);
+    for pause in BUSY_PAUSES {
+        match try_spawn(&mut command) {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(pause);
+            }
+            spawned => return spawned,
+        }
+    }
+    try_spawn(&mut command)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one file that starts processes")]
+fn try_spawn(command: &mut Command) -> io::Result<Child> {
+    command.spawn()
+}
+
+fn command(start: Start) -> Command {
+    let mut command = Command::new(start.program);
+    command
         .args(start.args)
         .env_clear()
         .envs(start.env)
@@ -43,6 +66,13 @@ pub(super) fn spawn(start: Start) -> io::Result<Child> {
         .stdin(Stdio::null())
         .stdout(start.stdout)
         .stderr(start.stderr)
-        .process_group(0)
-        .spawn()
+        .process_group(0);
+    command
 }
+
+const BUSY_PAUSES: [Duration; 4] = [
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+];
