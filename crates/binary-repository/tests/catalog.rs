@@ -1,5 +1,6 @@
 //! The conformance suite of the catalog: what every implementation of [`Catalog`] must do, races
 //! included. Each test gets an empty catalog and knows nothing of what is behind it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::HashSet;
 use std::sync::Barrier;

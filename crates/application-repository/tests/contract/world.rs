@@ -18,7 +18,14 @@ pub(crate) struct World {
     dir: TempDir,
     pub(crate) objects: Arc<Objects>,
     client: reqwest::Client,
-    server: Option<(Arc<ApplicationRepository>, String, oneshot::Sender<()>, JoinHandle<()>)>,
+    server: Option<Server>,
+}
+
+struct Server {
+    repository: Arc<ApplicationRepository>,
+    url: String,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
 }
 
 /// Objects and who holds them.
@@ -56,10 +63,10 @@ impl World {
     }
 
     pub(crate) async fn restart(&mut self) {
-        let (repository, _, stop, serving) = self.server.take().unwrap();
-        stop.send(()).unwrap();
-        serving.await.unwrap();
-        drop(repository);
+        let server = self.server.take().unwrap();
+        server.stop.send(()).unwrap();
+        server.serving.await.unwrap();
+        drop(server.repository);
         self.begin().await;
     }
 
@@ -72,11 +79,11 @@ impl World {
         let (stop, stopped) = oneshot::channel();
         let service = repository.service(Policy::OpenToThisMachine);
         let serving = tokio::spawn(serve(listener, service, async { drop(stopped.await) }));
-        self.server = Some((repository, url, stop, serving));
+        self.server = Some(Server { repository, url, stop, serving });
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.server.as_ref().unwrap().1))
+        self.client.request(method, format!("{}{path}", self.server.as_ref().unwrap().url))
     }
 
     pub(crate) async fn publish(&self, name: &str, version: &str, envelopes: &[Value]) -> Answer {

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use durable::{DiskError, StagedFile};
 use model::lifecycle::UploadState;
-use model::{Caller, Digest, Hasher, UploadId};
+use model::{Caller, Digest, Hasher, MAX_PART, UploadId};
 use wire::v1::UploadRequest;
 
 use super::pour::{Spilt, pour};
@@ -90,17 +90,22 @@ impl BinaryRepository {
         stated: Stated,
         body: &mut dyn Read,
     ) -> Result<(), PartError> {
-        let part = self.wanted_part(upload, number)?;
-        check_stated(&part, stated)?;
-        let session = self.sessions.join(upload);
-        let turn = match part.received {
-            true => None,
-            false => session
-                .turn(number, || self.wanted_part(upload, number).map(|part| part.received))?,
+        let Some(part) = self.wanted_part(upload, number)? else {
+            drain(body);
+            return Ok(()); // the whole is here
         };
-        let Some(turn) = turn else {
-            // It came already: read to the end, so that the answer finds its way.
-            let _ = pour(body, part.part.size, |_, _| Ok::<(), ()>(()));
+        check_stated(&part, stated)?;
+        if part.received {
+            drain(body);
+            return Ok(());
+        }
+        let session = self.sessions.join(upload);
+        let received = || {
+            let part = self.wanted_part(upload, number)?;
+            Ok::<bool, PartError>(part.is_none_or(|part| part.received))
+        };
+        let Some(turn) = session.turn(number, received)? else {
+            drain(body);
             return Ok(());
         };
         let record = self.catalog.upload(upload)?.ok_or(PartError::NoUpload { upload })?;
@@ -199,21 +204,22 @@ impl BinaryRepository {
         Ok(parts.into_iter().filter(|part| !part.received).collect())
     }
 
-    /// The part as it was stated. All parts of a complete upload have come.
-    fn wanted_part(&self, upload: UploadId, number: u32) -> Result<UploadPart, PartError> {
+    /// The part as it was stated; `None` if the upload is complete: then no part is wanted.
+    fn wanted_part(&self, upload: UploadId, number: u32) -> Result<Option<UploadPart>, PartError> {
         if let Some(part) = self.catalog.upload_part(upload, number)? {
-            return Ok(part);
+            return Ok(Some(part));
         }
         let record = self.catalog.upload(upload)?.ok_or(PartError::NoUpload { upload })?;
-        let no_part = PartError::NoPart { upload, number };
-        if record.state != UploadState::Complete {
-            return Err(no_part);
+        match record.state {
+            UploadState::Complete => Ok(None),
+            _ => Err(PartError::NoPart { upload, number }),
         }
-        let parts = self.catalog.object_parts(&record.object.name)?;
-        let part = (number as usize).checked_sub(1).and_then(|index| parts.get(index).copied());
-        let part = part.ok_or(no_part)?;
-        Ok(UploadPart { number, part, offset: 0, received: true })
     }
+}
+
+/// Reads what nobody wants to the end, so that the answer finds its way to the client.
+fn drain(body: &mut dyn Read) {
+    let _ = pour(body, MAX_PART, |_, _| Ok::<(), ()>(())); // how it ends does not matter
 }
 
 /// What can be told from the head of the request, before a byte is read.

@@ -93,14 +93,14 @@ impl Run {
         let data = self.scratch.path().join("data");
         let disk = Disk::open_recorded(&data, &self.recorder).unwrap();
         let catalog = Arc::new(Sqlite::open(&self.scratch.path().join("catalog.sqlite")).unwrap());
-        check(disk, catalog, &data, done, self.size, when);
+        check(disk, &catalog, &data, done, self.size, when);
     }
 }
 
 /// Opens what is left after `done` steps, checks it, goes on to the end, and checks that.
 pub(crate) fn check(
     disk: Disk,
-    catalog: Arc<dyn Catalog>,
+    catalog: &Arc<Sqlite>,
     data: &Path,
     done: usize,
     size: Size,
@@ -111,7 +111,7 @@ pub(crate) fn check(
     let clock = Clock::new(move || Timestamp::from_millis(clock.load(Ordering::SeqCst)));
     let repository = BinaryRepository::open_on(disk, catalog.clone(), clock)
         .unwrap_or_else(|error| panic!("{when}: {error:?}"));
-    check_state(&repository, &*catalog, data, [done, done + 1], when);
+    check_state(&repository, &**catalog, data, [done, done + 1], when);
     if done > 3 {
         let half = upload_request("half", size);
         let missing = repository.begin(half, Caller::Loopback).unwrap().missing;
@@ -125,9 +125,9 @@ pub(crate) fn check(
     repository.delete(&"half".parse().unwrap()).unwrap();
     now.store(at(1_000_000).as_millis(), Ordering::SeqCst);
     repository.sweep().unwrap();
-    check_state(&repository, &*catalog, data, [STEPS.len(); 2], &format!("{when}, at the end"));
-    let wanted: BTreeSet<Digest> = objects(&*catalog).values().copied().collect();
-    let kept: BTreeSet<Digest> = present(&*catalog).into_keys().collect();
+    check_state(&repository, &**catalog, data, [STEPS.len(); 2], &format!("{when}, at the end"));
+    let wanted: BTreeSet<Digest> = objects(&**catalog).values().copied().collect();
+    let kept: BTreeSet<Digest> = present(&**catalog).into_keys().collect();
     assert_eq!(kept, wanted, "{when}: at the end only what is wanted is kept");
 }
 
