@@ -1,11 +1,13 @@
 //! What happens to every request before a handler sees it: an id, the guard against web pages, the right
 //! of its route; and after: the id in the response, refusals rendered, one line in the log.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 use model::{Caller, Decision, Policy, RequestId, Right};
@@ -27,7 +29,13 @@ pub(super) async fn door(mut request: Request, next: Next) -> Response {
     let over_tcp = request.extensions().get::<Caller>() == Some(&Caller::Loopback);
     let mut response = match refuse_web_pages(request.headers(), over_tcp) {
         Some(refusal) => refusal.into_response(),
-        None => next.run(request).await,
+        None => {
+            let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+            answered.unwrap_or_else(|_| {
+                // The panic's message went to stderr, with the place.
+                Problem::new(Code::Internal, "the server made a mistake").into_response()
+            })
+        }
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         log_problem(&problem, id);

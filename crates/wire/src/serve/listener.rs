@@ -15,6 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use model::Caller;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use super::service::Service;
@@ -116,11 +117,25 @@ impl fmt::Display for Address {
     }
 }
 
+/// Tells handlers whose answers have no end of their own that the server wants to end. Every request
+/// carries one as an extension.
+#[derive(Debug, Clone)]
+pub struct Closing(watch::Receiver<bool>);
+
+impl Closing {
+    /// Waits until the server wants to end.
+    pub async fn begun(&mut self) {
+        let _ = self.0.wait_for(|closing| *closing).await; // a server that is gone has ended
+    }
+}
+
 /// Accepts and answers until `shutdown` is there, then lets what is in flight finish, for at most
-/// ten seconds; what is not finished then is cut.
+/// ten seconds; what is not finished then is cut. Answers that go on until somebody leaves heed
+/// [`Closing`].
 pub async fn serve(listener: Listener, service: Service<()>, shutdown: impl Future<Output = ()>) {
     let router = service.into_router();
     let graceful = GracefulShutdown::new();
+    let (close, closing) = watch::channel(false);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -136,10 +151,12 @@ pub async fn serve(listener: Listener, service: Service<()>, shutdown: impl Futu
                 continue;
             }
         };
+        let closing = Closing(closing.clone());
         let router =
             router.clone().map_request(move |request: http::Request<hyper::body::Incoming>| {
                 let mut request: Request = request.map(axum::body::Body::new);
                 request.extensions_mut().insert(caller.clone());
+                request.extensions_mut().insert(closing.clone());
                 request
             });
         let connection = hyper::server::conn::http1::Builder::new()
@@ -154,6 +171,7 @@ pub async fn serve(listener: Listener, service: Service<()>, shutdown: impl Futu
         });
     }
     drop(listener);
+    close.send_replace(true);
     let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
 }
 

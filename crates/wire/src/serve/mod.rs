@@ -15,5 +15,5 @@ pub use blocking::blocking;
 pub use body::{BodyReader, TooLarge, json_line, read_in_order};
 pub use door::CurrentRequest;
 pub use extract::{Calling, Path, Query};
-pub use listener::{Address, InvalidAddress, Listener, serve};
+pub use listener::{Address, Closing, InvalidAddress, Listener, serve};
 pub use service::{Json, Service};
