@@ -27,7 +27,7 @@ impl Published {
         }
     }
 
-    /// SHA-256 of what it says: the same for the same envelope.
+    /// SHA-256 of what it says, without who published it and when: what its ETag is made of.
     pub fn fingerprint(&self) -> Digest {
         Digest::of(to_json(&self.envelope).as_bytes())
     }

@@ -72,8 +72,9 @@ pub trait Catalog: fmt::Debug + Send + Sync {
         profile: &Profile,
     ) -> Result<Option<Published>, CatalogError>;
 
-    /// Publishes all of these envelopes, or none. One that is there, or was there, must be the same byte for
-    /// byte, and keeps its date; `false`: one is not, and nothing happened.
+    /// Publishes all of these envelopes, or none. One that is there, or was there, must say the same
+    /// ([`model::Envelope::differences`]), and comes back as it was; `false`: one does not, and nothing
+    /// happened.
     fn publish(&self, envelopes: &[Published]) -> Result<bool, CatalogError>;
 
     /// Turns all envelopes of a version into a memory.

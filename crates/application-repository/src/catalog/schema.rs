@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-/// Version 1. Times are milliseconds since 1970; `body` is the envelope as JSON, `fingerprint` the SHA-256 of it.
+/// Version 1. Times are milliseconds since 1970; `body` is the envelope as JSON.
 const TABLES: &str = "
 CREATE TABLE envelope (
     application TEXT NOT NULL,
@@ -11,7 +11,6 @@ CREATE TABLE envelope (
     profile     TEXT NOT NULL,
     title       TEXT NOT NULL,
     body        TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
     created     INTEGER NOT NULL,
     created_by  TEXT NOT NULL,
     removed     INTEGER NOT NULL,

@@ -194,24 +194,33 @@ impl Catalog for Sqlite {
 /// Inserts one envelope, or brings the same one back; `false` if another one is or was there.
 fn publish(tx: &Transaction<'_>, new: &Published) -> Result<bool, RowError> {
     let Published { envelope, created, created_by, .. } = new;
-    let changed = tx
-        .prepare_cached(
-            "INSERT INTO envelope
-                (application, version, profile, title, body, fingerprint, created, created_by, removed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0)
-             ON CONFLICT DO UPDATE SET removed = 0 WHERE fingerprint = excluded.fingerprint",
-        )?
-        .execute(params![
-            envelope.application.as_str(),
-            envelope.version.to_string(),
-            envelope.profile.as_str(),
-            envelope.title.as_str(),
-            envelope::to_json(envelope),
-            new.fingerprint().to_string(),
-            created.as_millis(),
-            created_by.to_string(),
-        ])?;
-    Ok(changed == 1)
+    let (application, profile) = (envelope.application.as_str(), envelope.profile.as_str());
+    let version = envelope.version.to_string();
+    match find(tx, &envelope.application, &envelope.version, &envelope.profile)? {
+        Some(there) if !there.envelope.differences(envelope).is_empty() => return Ok(false),
+        Some(_) => tx
+            .prepare_cached(
+                "UPDATE envelope SET removed = 0
+                 WHERE application = ?1 AND version = ?2 AND profile = ?3",
+            )?
+            .execute([application, &version, profile])?,
+        None => tx
+            .prepare_cached(
+                "INSERT INTO envelope
+                    (application, version, profile, title, body, created, created_by, removed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)",
+            )?
+            .execute(params![
+                application,
+                version,
+                profile,
+                envelope.title.as_str(),
+                envelope::to_json(envelope),
+                created.as_millis(),
+                created_by.to_string(),
+            ])?,
+    };
+    Ok(true)
 }
 
 fn find(

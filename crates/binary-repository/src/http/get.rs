@@ -40,7 +40,7 @@ pub(super) async fn get(
             bytes(content, &object, range.filter(|_| method == Method::GET).as_deref())
         }
     };
-    Ok(with_validators(answer, &object, &etag, &modified))
+    Ok(with_validators(answer, &etag, &modified))
 }
 
 /// What the conditions of the request come to. A date that is none is as if it were not there.
@@ -81,13 +81,7 @@ fn bytes(content: Content, object: &ObjectRecord, range: Option<&str>) -> Respon
     response
 }
 
-fn with_validators(
-    mut response: Response,
-    object: &ObjectRecord,
-    etag: &str,
-    modified: &str,
-) -> Response {
-    tracing::trace!(name = %object.name, status = response.status().as_u16());
+fn with_validators(mut response: Response, etag: &str, modified: &str) -> Response {
     let headers = response.headers_mut();
     insert(headers, ETAG, etag);
     insert(headers, LAST_MODIFIED, modified);

@@ -27,7 +27,7 @@ impl From<PutError> for Problem {
         let code = match &error {
             PutError::NameTaken { .. } => Code::NameTaken,
             PutError::TooLarge { .. } => Code::TooLarge,
-            PutError::HalfSent { .. } => Code::Incomplete,
+            PutError::HalfSent { .. } | PutError::BytesGone { .. } => Code::Incomplete,
             PutError::Digest { .. } => Code::DigestMismatch,
             PutError::Storage(error) => storage(error),
         };

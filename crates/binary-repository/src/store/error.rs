@@ -84,6 +84,12 @@ pub enum PutError {
         /// What came.
         received: Digest,
     },
+    /// The bytes were removed before they had their name: a clock jumped by more than a lease.
+    #[error("the bytes of `{name}` were removed while its name was being taken")]
+    BytesGone {
+        /// The name.
+        name: ObjectName,
+    },
     /// The disk or the catalog failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -211,7 +217,7 @@ pub enum CompleteError {
         /// What it was to get.
         digest: Digest,
     },
-    /// The bytes were removed in between, since nobody had asked for them for a day.
+    /// The bytes were removed before they had their name: a clock jumped by more than a lease.
     #[error("the bytes of `{name}` were removed while its name was being taken")]
     BytesGone {
         /// The name.

@@ -94,8 +94,7 @@ impl BinaryRepository {
             Taken::Other(there) => {
                 Err(PutError::NameTaken { name: object.name, there: Box::new(there), digest })
             }
-            // The lease of a day ended between two statements: the clock jumped. Sent again, it works.
-            Taken::NoBytes => Err(PutError::HalfSent { name: object.name, cause: None }),
+            Taken::NoBytes => Err(PutError::BytesGone { name: object.name }),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Removing objects, and the bytes that nothing wants.
 
+use std::time::Duration;
+
 use binary_repository::catalog::Claim;
 use binary_repository::{HoldError, HoldRefusal};
 use model::{Digest, MediaInfo, Pin};
@@ -125,6 +127,20 @@ async fn bytes_that_somebody_was_told_are_here_stay_for_a_day() {
     world.pass(9 * DAY);
     world.repository().sweep().unwrap();
     assert_eq!(world.get("b").await.body, bytes);
+}
+
+#[tokio::test]
+async fn the_end_of_a_lease_wakes_the_sweeper() {
+    let world = World::start().await;
+    world.put("a", b"leased").await;
+    world.put("other", b"other").await;
+    world.open_upload(&wanted("b", b"leased")).await;
+    world.delete("a").await;
+    world.pass(DAY - Duration::from_millis(50));
+    world.delete("other").await; // it looks now, and sees what comes next
+    world.until_blobs(1).await;
+    world.pass(Duration::from_millis(50));
+    world.until_blobs(0).await;
 }
 
 #[tokio::test]
