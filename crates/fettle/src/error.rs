@@ -289,6 +289,10 @@ fn opening(error: &node_manager::OpenError) -> Verdict {
         OpenError::Damaged { .. } => of(Code::Damaged).hint(
             "nothing was changed; look at the disk, or begin with an empty directory and `--root DIR`",
         ),
+        OpenError::Foreign { .. } => {
+            of(Code::Usage).hint("name an empty or a new directory with `--root DIR`")
+        }
+        OpenError::Root { .. } => of(Code::Usage).hint("`--root DIR` names another directory"),
         OpenError::Boot(_) | OpenError::Server(_) => of(Code::Internal),
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -96,7 +97,7 @@ impl World {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
-        Ended::from_output(&child.wait_with_output().unwrap())
+        Ended::wait(child)
     }
 
     /// The one value that a command prints.
@@ -126,14 +127,23 @@ impl World {
 
 impl Ended {
     pub(crate) fn of(command: &mut Command) -> Ended {
-        Ended::from_output(&command.output().unwrap())
+        Ended::wait(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
-    fn from_output(output: &std::process::Output) -> Ended {
+    /// Waits for the end of a command; one that goes on for ever fails the test instead of stopping it.
+    fn wait(child: Child) -> Ended {
+        let pid = child.id().to_string();
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || tell.send(child.wait_with_output()));
+        let output = told.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            let _ = Command::new("kill").args(["-KILL", &pid]).status();
+            panic!("the command goes on");
+        });
+        let output = output.unwrap();
         Ended {
             code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout.clone()).unwrap(),
-            stderr: String::from_utf8(output.stderr.clone()).unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
 
@@ -166,7 +176,7 @@ impl Server {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         let began = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
-            assert!(began.elapsed() < Duration::from_secs(30), "the server goes on");
+            assert!(began.elapsed() < PATIENCE, "the server goes on");
             std::thread::sleep(Duration::from_millis(20));
         }
         let mut said = String::new();
@@ -196,3 +206,6 @@ pub(crate) fn golden_keys(name: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wire/golden/v1").join(name);
     keys(&serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap())
 }
+
+/// Longer than anything here takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(30);
