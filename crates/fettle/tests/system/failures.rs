@@ -35,14 +35,14 @@ fn bytes_that_were_damaged_on_the_servers_disk_are_noticed_and_never_unpacked() 
         let archive = a_crate(world);
         world.publish("demo/damaged", "1.0.0", &[("source", &archive)]);
         let blob = blob_of_size(&world.path("server/blobs"), fs::metadata(&archive).unwrap().len());
-        damage(&blob, flip_the_middle);
+        damage(&blob, |bytes| flip_the_middle(bytes));
         let refused = world.refused(&["install", "demo/damaged"]);
         assert_eq!(refused["code"], "digest-mismatch");
         assert!(refused.to_string().contains("package source"), "it names the package: {refused}");
         assert!(!refused["hint"].is_null() && !refused["operation"].is_null());
         nothing_is_installed(world);
         // The server's disk is mended; the same command now does it.
-        damage(&blob, flip_the_middle);
+        damage(&blob, |bytes| flip_the_middle(bytes));
         assert_eq!(world.json(&["install", "demo/damaged"])["installation"], "damaged/1");
     });
 }
@@ -199,7 +199,7 @@ fn blob_of_size(blobs: &Path, size: u64) -> PathBuf {
     blob
 }
 
-fn flip_the_middle(bytes: &mut Vec<u8>) {
+fn flip_the_middle(bytes: &mut [u8]) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
 }

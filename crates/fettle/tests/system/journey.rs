@@ -35,7 +35,7 @@ fn an_application_is_published_installed_run_updated_reverted_and_removed() {
             (&running["state"], &running["desired"]),
             (&json!("running"), &json!("running"))
         );
-        assert_eq!(world.lines(&["ps"]), [running.clone()]);
+        assert_eq!(world.lines(&["ps"]), std::slice::from_ref(&running));
         let pid = running["pid"].as_u64().unwrap();
         let executable = fs::read_link(format!("/proc/{pid}/exe")).unwrap();
         assert!(

@@ -2,6 +2,7 @@
 //! has a world of its own (directories, ports, processes); run as root, it is played as root and again as
 //! an ordinary account, since root passes every permission check and so proves half of it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stderr, reason = "a failed test shows what was typed and answered")]
 #![expect(
     clippy::disallowed_methods,
     reason = "the tests play the user, whose files need not outlast a power cut"

@@ -1,14 +1,24 @@
-//! A TCP proxy in front of a server that counts what clients send, and can be cut.
+//! A TCP proxy in front of a server that counts what passes in either direction, and can hold it up: so a
+//! test kills somebody at a certain byte and not at a certain time.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 pub(crate) struct Proxy {
     pub(crate) url: String,
-    sent: Arc<AtomicU64>,
-    received: Arc<AtomicU64>,
+    /// From clients to the server.
+    pub(crate) up: Arc<Meter>,
+    /// From the server to clients.
+    pub(crate) down: Arc<Meter>,
+}
+
+/// Bytes in one direction.
+pub(crate) struct Meter {
+    passed: AtomicU64,
+    limit: AtomicU64,
 }
 
 impl Proxy {
@@ -17,8 +27,8 @@ impl Proxy {
         let target = server.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (sent, received) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let (up, down) = (sent.clone(), received.clone());
+        let (up, down) = (Arc::new(Meter::new()), Arc::new(Meter::new()));
+        let proxy = Proxy { url, up: up.clone(), down: down.clone() };
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (Ok(client), Ok(server)) = (client, TcpStream::connect(&target)) else {
@@ -26,31 +36,53 @@ impl Proxy {
                 };
                 let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
                 let (up, down) = (up.clone(), down.clone());
-                std::thread::spawn(move || pass(client, server, &up));
-                std::thread::spawn(move || pass(back.0, back.1, &down));
+                std::thread::spawn(move || up.pass(client, server));
+                std::thread::spawn(move || down.pass(back.0, back.1));
             }
         });
-        Proxy { url, sent, received }
-    }
-
-    /// Bytes that clients sent, and that were passed on.
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::SeqCst)
-    }
-
-    /// Bytes that clients received.
-    pub(crate) fn received(&self) -> u64 {
-        self.received.load(Ordering::SeqCst)
+        proxy
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, count: &AtomicU64) {
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        count.fetch_add(length as u64, Ordering::SeqCst);
-        if to.write_all(&buffer[..length]).is_err() {
-            break;
+impl Meter {
+    fn new() -> Meter {
+        Meter { passed: AtomicU64::new(0), limit: AtomicU64::new(u64::MAX) }
+    }
+
+    /// Bytes that were passed on.
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed.load(Ordering::SeqCst)
+    }
+
+    /// Passes so many bytes in all, and holds up what comes then.
+    pub(crate) fn hold_after(&self, bytes: u64) {
+        self.limit.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Passes everything again.
+    pub(crate) fn release(&self) {
+        self.hold_after(u64::MAX);
+    }
+
+    /// Waits until the limit is reached.
+    pub(crate) fn wait_until_held(&self) {
+        while self.passed() < self.limit.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
-    let _ = to.shutdown(Shutdown::Write);
+
+    fn pass(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            while self.passed() >= self.limit.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let Ok(length @ 1..) = from.read(&mut buffer) else { break };
+            self.passed.fetch_add(length as u64, Ordering::SeqCst);
+            if to.write_all(&buffer[..length]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    }
 }

@@ -18,29 +18,28 @@ fn a_publish_that_is_killed_half_way_sends_only_the_missing_parts_when_it_is_rep
         let manifest = world.manifest("demo/big", "1.0.0", &program, &[], &[("big", &big)]);
         let publish = ["--json", "app", "publish", manifest.to_str().unwrap()];
 
+        proxy.up.hold_after(size as u64 / 2);
         let mut first = world.user(&publish);
         first.env("FETTLE_SERVER", &proxy.url).stdout(Stdio::null()).stderr(Stdio::null());
         let mut first = first.spawn().unwrap();
-        while proxy.sent() < size as u64 / 2 {
-            assert_eq!(first.try_wait().unwrap(), None, "it is not killed half-way");
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
+        proxy.up.wait_until_held();
         first.kill().unwrap();
         first.wait().unwrap();
+        proxy.up.release();
 
         let big_object =
             world.lines(&["object", "list"]).into_iter().find(|line| line["size"] == size);
         assert_eq!(big_object, None, "an incomplete object has no name yet");
-        let before = proxy.sent();
+        let before = proxy.up.passed();
         let mut second = world.user(&publish);
         let output = second.env("FETTLE_SERVER", &proxy.url).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let wire = proxy.sent() - before;
+        let wire = proxy.up.passed() - before;
         let published: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(published["published"], true);
         let sent = published["bytes_sent"].as_u64().unwrap();
         let part = 4 << 20;
-        // Half of it was passed on; four parts may have been on their way, and none of them whole.
+        // Half of it was passed on; four parts were on their way, and none of them whole.
         assert!(sent <= size as u64 / 2 + 4 * part, "{sent} bytes are sent again");
         assert!(sent < size as u64, "nothing was kept");
         let overhead = 64 * 1024;
@@ -56,6 +55,7 @@ fn a_server_that_is_killed_keeps_the_parts_that_it_has_acknowledged() {
         let size = 32 << 20;
         let big = world.write("big.bin", noise(size));
         let upload = ["--json", "object", "upload", "big", big.to_str().unwrap()];
+        proxy.up.hold_after(size as u64 / 2);
         let mut first = world.user(&upload);
         let mut first = first
             .env("FETTLE_SERVER", &proxy.url)
@@ -63,9 +63,7 @@ fn a_server_that_is_killed_keeps_the_parts_that_it_has_acknowledged() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        while proxy.sent() < size as u64 / 2 {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
+        proxy.up.wait_until_held();
         world.server_mut().kill();
         first.kill().unwrap();
         first.wait().unwrap();
@@ -120,7 +118,7 @@ fn an_object_that_an_envelope_needs_cannot_be_deleted() {
 }
 
 /// Bytes that no compression makes smaller, the same every time.
-fn noise(size: usize) -> Vec<u8> {
+pub(crate) fn noise(size: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {

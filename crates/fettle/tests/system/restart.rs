@@ -5,6 +5,8 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::proxy::Proxy;
+use crate::publish::noise;
 use crate::world::as_every_account;
 
 #[test]
@@ -64,6 +66,50 @@ fn a_manager_that_is_asked_to_end_leaves_its_instances_running_and_exits_with_0(
         world.start_node();
         assert_eq!(world.json(&["status", "polite/1/1"])["pid"], before["pid"]);
     });
+}
+
+#[test]
+fn a_manager_that_is_killed_in_the_middle_of_an_install_goes_on_with_the_missing_bytes() {
+    as_every_account(|world| {
+        world.start_server();
+        let proxy = Proxy::new(&world.server().url);
+        let size = 24 << 20;
+        let big = world.write("big.bin", noise(size));
+        world.publish("demo/onward", "1.0.0", &[("big", &big)]);
+        world.start_node_from(&proxy.url);
+        proxy.down.hold_after(size as u64 / 2);
+        let detached =
+            world.json(&["--server", &proxy.url, "install", "demo/onward", "--start", "--detach"]);
+        let id = detached["operation"].as_str().unwrap();
+        proxy.down.wait_until_held();
+        // What was passed on arrives, at the latest when the disk has it.
+        let received = world.root().join("staging").join(format!("receive-{}", digest(&big)));
+        while fs::metadata(&received).map_or(0, |facts| facts.len()) < size as u64 / 4 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let running = world.json(&["operation", "show", id]);
+        assert_eq!(running["state"], "running");
+        assert_eq!(running["phase"], "receiving package big");
+        assert!(running["bytes_done"].as_u64() > Some(0), "{running}");
+        world.node_mut().kill();
+        let kept = fs::metadata(&received).unwrap().len();
+        let before = proxy.down.passed();
+        proxy.down.release();
+        world.start_node_from(&proxy.url);
+        let ended = world.json(&["operation", "wait", id]);
+        assert_eq!((&ended["state"], &ended["error"]), (&json!("done"), &json!(null)));
+        assert_eq!(ended["result"]["installed"]["instance"], "onward/1/1");
+        let again = proxy.down.passed() - before;
+        let missing = size as u64 - kept;
+        // What the first connection still had in its buffers was passed on to nobody.
+        let lost = 8 << 20;
+        assert!(again < missing + lost, "{again} bytes for {missing} that were missing");
+        assert_eq!(world.json(&["status", "onward/1/1"])["state"], "running");
+    });
+}
+
+fn digest(path: &std::path::Path) -> String {
+    model::Digest::of(&fs::read(path).unwrap()).hex()
 }
 
 #[test]

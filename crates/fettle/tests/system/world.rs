@@ -71,10 +71,6 @@ impl World {
         self.directory.path().join(name)
     }
 
-    pub(crate) fn account(&self) -> Account {
-        self.account
-    }
-
     /// The node's directory.
     pub(crate) fn root(&self) -> PathBuf {
         self.path("node")
@@ -128,10 +124,6 @@ impl World {
 
     pub(crate) fn server(&self) -> &Daemon {
         self.server.as_ref().unwrap()
-    }
-
-    pub(crate) fn node(&self) -> &Daemon {
-        self.node.as_ref().unwrap()
     }
 
     pub(crate) fn server_mut(&mut self) -> &mut Daemon {
@@ -250,7 +242,8 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Programs outlive their node, but not the test.
+        // The node first, or it would start them again: programs outlive their node, but not the test.
+        drop(self.node.take());
         let root = self.directory.path().as_os_str().as_encoded_bytes().to_owned();
         for entry in fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
@@ -301,10 +294,6 @@ impl Daemon {
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         self.signal(rustix::process::Signal::TERM);
         self.child.wait().unwrap().code()
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 }
 
