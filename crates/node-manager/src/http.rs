@@ -104,11 +104,11 @@ async fn instance_logs(
     Query(query): Query<LogsQuery>,
 ) -> Result<Response, Problem> {
     let id = InstanceId { installation: InstallationId { title, number }, number: instance };
-    core.handle(&id).map_err(problem)?;
+    let handle = core.handle(&id).map_err(problem)?;
     let stream = query.stream.unwrap_or(LogStream::Stdout);
     let (sender, receiver) = mpsc::channel(LINES);
     let offset = query.offset.unwrap_or(0);
-    tokio::spawn(logs::send(core.disk.clone(), id, stream, offset, query.follow, sender));
+    tokio::spawn(logs::send(core.disk.clone(), handle, stream, offset, query.follow, sender));
     let lines = stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|line| (line, receiver))
     });

@@ -15,6 +15,7 @@ use wire::v1::{LogLine, LogStream};
 
 use crate::event::Event;
 use crate::layout;
+use crate::supervise::Handle;
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -27,16 +28,17 @@ pub(crate) enum LogError {
     Io(#[from] std::io::Error),
 }
 
-/// Sends a log's lines from `offset` on; with `follow`, what is appended too, until nobody listens.
+/// Sends a log's lines from `offset` on; with `follow`, what is appended too, until nobody listens or the
+/// instance is gone.
 pub(crate) async fn send(
     disk: Disk,
-    id: InstanceId,
+    handle: Handle,
     stream: LogStream,
     offset: u64,
     follow: bool,
     lines: mpsc::Sender<Result<Bytes, LogError>>,
 ) {
-    if let Err(error) = send_lines(disk, id, stream, offset, follow, &lines).await {
+    if let Err(error) = send_lines(disk, &handle, stream, offset, follow, &lines).await {
         let _ = lines.send(Err(error)).await; // nobody may listen any more
     }
 }
@@ -64,12 +66,13 @@ pub(crate) fn tail(disk: &Disk, id: &InstanceId, stream: LogStream, from: u64) -
 
 async fn send_lines(
     disk: Disk,
-    id: InstanceId,
+    handle: &Handle,
     stream: LogStream,
     offset: u64,
     follow: bool,
     lines: &mpsc::Sender<Result<Bytes, LogError>>,
 ) -> Result<(), LogError> {
+    let id = handle.view().body.instance;
     // The watch comes first: what is appended between reading and waiting is then an event.
     let watch = match follow {
         true => Some(Watch::new(disk.root().join(layout::logs(&id)))?),
@@ -78,9 +81,7 @@ async fn send_lines(
     let mut splitter = Splitter::new(offset);
     loop {
         let (disk, path, at) = (disk.clone(), layout::log(&id, stream), splitter.read_to);
-        let Some(piece) = blocking(move || read_piece(&disk, &path, at)).await? else {
-            return Ok(()); // the instance is gone, and its directory of logs with it
-        };
+        let piece = blocking(move || read_piece(&disk, &path, at)).await?;
         let ended = piece.is_empty();
         splitter.take(&piece);
         if ended && watch.is_none() {
@@ -98,21 +99,18 @@ async fn send_lines(
             (Some(watch), true) => tokio::select! {
                 changed = watch.changed() => changed?,
                 () = lines.closed() => return Ok(()),
+                () = handle.gone() => return Ok(()),
             },
         }
     }
 }
 
-/// `None`: nothing can ever come here. A log that no program has written to yet is empty.
-fn read_piece(disk: &Disk, path: &Path, at: u64) -> Result<Option<Vec<u8>>, LogError> {
-    let mut piece = Vec::new();
-    let Some(mut file) = disk.open_file(path)? else {
-        let directory = path.parent().map(|parent| disk.metadata(parent)).transpose()?.flatten();
-        return Ok(directory.map(|_| piece));
-    };
+fn read_piece(disk: &Disk, path: &Path, at: u64) -> Result<Vec<u8>, LogError> {
+    let Some(mut file) = disk.open_file(path)? else { return Ok(Vec::new()) };
     file.seek(SeekFrom::Start(at))?;
+    let mut piece = Vec::new();
     file.take(PIECE_BYTES).read_to_end(&mut piece)?;
-    Ok(Some(piece))
+    Ok(piece)
 }
 
 /// Cuts what is read into lines. A line longer than a piece is cut where the piece ends, so that memory

@@ -95,6 +95,12 @@ impl Handle {
         self.view.clone()
     }
 
+    /// Waits until it is gone, or nobody owns it any more.
+    pub(crate) async fn gone(&self) {
+        let mut watch = self.view.clone();
+        let _ = watch.wait_for(|view| view.body.state == InstanceState::Deleted).await;
+    }
+
     /// It shall run, from now on. Answers when its process is there: with the launch that made it, or
     /// `None` if it ran already.
     pub(crate) async fn start(&self) -> Result<Option<LaunchId>, Refusal> {

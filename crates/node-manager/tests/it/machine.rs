@@ -249,6 +249,13 @@ fn named(name: &impl ToString) -> NameRequest {
     NameRequest { name: name.to_string() }
 }
 
+/// A record as it lies on the disk.
+pub fn record(kind: &str, version: u32, body: &str) -> String {
+    let head = format!("fettle {kind} {version}");
+    let digest = model::Digest::of(format!("{head}\n{body}").as_bytes());
+    format!("{head} {digest}\n{body}")
+}
+
 /// Waits until something is so.
 pub async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..PATIENCE {

@@ -4,6 +4,10 @@
 #![allow(clippy::disallowed_methods, reason = "tests play the user, whose files are not synced")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod access;
 mod journey;
+mod logs;
 mod machine;
+mod manager;
+mod supervision;
 mod world;
