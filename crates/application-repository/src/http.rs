@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, stream};
-use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::header::{ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, StatusCode};
 use model::{AppName, Glob, Policy, Profile, Reference, Version};
-use wire::serve::{Calling, Json, Path, Query, Service, blocking, json_line};
-use wire::v1::{self, GlobQuery, MatchQuery, NDJSON, PublishedBody, ShowBody, ShowQuery};
+use wire::serve::{Calling, Json, Path, Query, Service, blocking, paged_listing};
+use wire::v1::{self, GlobQuery, MatchQuery, PublishedBody, ShowBody, ShowQuery};
 use wire::{Code, ErrorBody, Precondition, Problem, evaluate, route};
 
 use crate::catalog::CatalogError;
@@ -84,33 +82,11 @@ async fn list(
     Query(query): Query<GlobQuery>,
 ) -> Result<Response, Problem> {
     let glob = query.glob.unwrap_or_else(Glob::all);
-    let lines = lines(repository, glob).await?;
-    Ok(([(CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response())
-}
-
-/// The lines of a listing, a page of the catalog at a time. The first page is asked for before anything is
-/// answered; a later one that fails breaks the connection off, so that no listing ends early unnoticed.
-async fn lines(
-    repository: Arc<ApplicationRepository>,
-    glob: Glob,
-) -> Result<impl Stream<Item = Result<bytes::Bytes, CatalogError>>, CatalogError> {
-    let ask = move |after: Option<AppName>| {
-        let (repository, glob) = (repository.clone(), glob.clone());
-        blocking(move || repository.list(&glob, after.as_ref(), PAGE))
+    let page = move |after: Option<AppName>| {
+        let (lines, last) = repository.list(&glob, after.as_ref(), PAGE)?;
+        Ok::<_, CatalogError>((lines.into_iter().map(line_body).collect(), last))
     };
-    let first = ask(None).await?;
-    Ok(stream::try_unfold(Some(first), move |page| {
-        let ask = ask.clone();
-        async move {
-            let Some((lines, last)) = page else { return Ok(None) };
-            let text = lines.into_iter().flat_map(|line| json_line(&line_body(line))).collect();
-            let next = match last {
-                Some(last) => Some(ask(Some(last)).await?),
-                None => None,
-            };
-            Ok(Some((text, next)))
-        }
-    }))
+    Ok(paged_listing(page).await?)
 }
 
 fn line_body(line: ApplicationLine) -> v1::ApplicationLine {

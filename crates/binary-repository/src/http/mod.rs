@@ -10,13 +10,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, stream};
-use http::header::{CONTENT_TYPE, ETAG};
+use http::header::ETAG;
 use http::{HeaderMap, StatusCode};
 use model::{Glob, ObjectName, Policy, UploadId};
-use wire::serve::{Calling, Json, Path, Query, Service, blocking, json_line, read_in_order};
+use wire::serve::{Calling, Json, Path, Query, Service, blocking, paged_listing, read_in_order};
 use wire::v1::{
-    GlobQuery, NDJSON, ObjectBody, ObjectLine, PartBody, StoredBody, UploadBody, UploadRequest,
+    GlobQuery, ObjectBody, ObjectLine, PartBody, StoredBody, UploadBody, UploadRequest,
 };
 use wire::{Problem, route};
 
@@ -78,8 +77,11 @@ async fn list(
     Query(query): Query<GlobQuery>,
 ) -> Result<Response, Problem> {
     let glob = query.glob.unwrap_or_else(Glob::all);
-    let lines = lines(repository, glob).await?;
-    Ok(([(CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response())
+    let page = move |after: Option<ObjectName>| {
+        let (objects, last) = repository.list(&glob, after.as_ref(), PAGE)?;
+        Ok::<_, StorageError>((objects.iter().map(object_line).collect(), last))
+    };
+    Ok(paged_listing(page).await?)
 }
 
 async fn begin(
@@ -109,31 +111,6 @@ async fn complete(
 ) -> Result<Json<StoredBody>, Problem> {
     let object = blocking(move || repository.complete(upload)).await?;
     Ok(Json(stored_body(object)))
-}
-
-/// The lines of a listing, a page of the catalog at a time. The first page is asked for before anything is
-/// answered; a later one that fails breaks the connection off, so that no listing ends early unnoticed.
-async fn lines(
-    repository: Arc<BinaryRepository>,
-    glob: Glob,
-) -> Result<impl Stream<Item = Result<bytes::Bytes, StorageError>>, StorageError> {
-    let ask = move |after: Option<ObjectName>| {
-        let (repository, glob) = (repository.clone(), glob.clone());
-        blocking(move || repository.list(&glob, after.as_ref(), PAGE))
-    };
-    let first = ask(None).await?;
-    Ok(stream::try_unfold(Some(first), move |page| {
-        let ask = ask.clone();
-        async move {
-            let Some((objects, last)) = page else { return Ok(None) };
-            let text = objects.iter().flat_map(|object| json_line(&object_line(object))).collect();
-            let next = match last {
-                Some(last) => Some(ask(Some(last)).await?),
-                None => None,
-            };
-            Ok(Some((text, next)))
-        }
-    }))
 }
 
 fn stored_body(object: ObjectRecord) -> StoredBody {

@@ -1,12 +1,11 @@
 //! Bodies that are streams: from the network to a blocking reader through a channel that holds a few
-//! pieces, so that memory stays bounded whatever comes in; and listings, a line each.
+//! pieces, so that memory stays bounded whatever comes in.
 
 use std::io::{self, Read};
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
-use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::blocking;
@@ -26,14 +25,6 @@ pub struct BodyReader {
 enum Piece {
     Some(Bytes),
     End,
-}
-
-/// More bytes came than were announced or are allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {limit} bytes")]
-pub struct TooLarge {
-    /// The most bytes.
-    pub limit: u64,
 }
 
 /// Reads a body in order on a blocking thread: `work` gets a reader, and its answer comes back.
@@ -73,13 +64,6 @@ impl Read for BodyReader {
         self.current.copy_to_slice(&mut buffer[..count]);
         Ok(count)
     }
-}
-
-/// One line of a listing.
-pub fn json_line<T: Serialize>(value: &T) -> Bytes {
-    let mut line = serde_json::to_vec(value).unwrap_or_default();
-    line.push(b'\n');
-    line.into()
 }
 
 /// Pieces on their way from the network to the reader; hyper's are of 8 to 400 KiB.

@@ -9,11 +9,13 @@ mod body;
 mod door;
 mod extract;
 mod listener;
+mod listing;
 mod service;
 
 pub use blocking::blocking;
-pub use body::{BodyReader, TooLarge, json_line, read_in_order};
+pub use body::{BodyReader, read_in_order};
 pub use door::CurrentRequest;
 pub use extract::{Calling, Path, Query};
 pub use listener::{Address, Closing, InvalidAddress, Listener, serve};
+pub use listing::{json_line, listing, ndjson, paged_listing};
 pub use service::{Json, Service};
