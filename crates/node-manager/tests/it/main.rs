@@ -5,9 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod access;
+mod cable;
+mod failures;
 mod journey;
 mod logs;
 mod machine;
 mod manager;
+mod operations;
 mod supervision;
 mod world;
