@@ -3,21 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::stream;
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
+use axum::response::Response;
+use futures_util::{StreamExt as _, stream};
 use model::{Glob, InstallationId, InstanceId, OperationId, Policy, Title};
-use serde::Serialize;
 use tokio::sync::mpsc;
-use wire::serve::{Calling, Json, Path, Query, Service, json_line};
+use wire::serve::{Calling, Closing, Json, Path, Query, Service, listing, ndjson};
 use wire::v1::{
     CreateRequest, DeleteRequest, GlobQuery, InstallRequest, InstallationBody, InstanceBody,
-    LogStream, LogsQuery, NDJSON, NameRequest, OperationBody, StatusBody, StopRequest,
-    UpdateRequest, WaitQuery,
+    LogStream, LogsQuery, NameRequest, OperationBody, StatusBody, StopRequest, UpdateRequest,
+    WaitQuery,
 };
 use wire::{Code, Problem, route};
 
@@ -73,7 +70,7 @@ async fn installations(
 ) -> Result<Response, Problem> {
     let glob = query.glob.unwrap_or_else(Glob::all);
     let bodies = core.installation_bodies().await.map_err(problem)?;
-    Ok(lines(bodies.iter().filter(|body| glob.matches(&body.installation.to_string()))))
+    Ok(listing(bodies.iter().filter(|body| glob.matches(&body.installation.to_string()))))
 }
 
 async fn installation(
@@ -87,7 +84,7 @@ async fn installation(
 async fn instances(State(core): Shared, Query(query): Query<GlobQuery>) -> Response {
     let glob = query.glob.unwrap_or_else(Glob::all);
     let found = core.handles().into_iter().filter(|(id, _)| glob.matches(&id.to_string()));
-    lines(found.map(|(_, handle)| handle.view().body))
+    listing(found.map(|(_, handle)| handle.view().body))
 }
 
 async fn instance(
@@ -102,6 +99,7 @@ async fn instance_logs(
     State(core): Shared,
     Path((title, number, instance)): Path<(Title, u32, u32)>,
     Query(query): Query<LogsQuery>,
+    Extension(mut closing): Extension<Closing>,
 ) -> Result<Response, Problem> {
     let id = InstanceId { installation: InstallationId { title, number }, number: instance };
     let handle = core.handle(&id).map_err(problem)?;
@@ -112,24 +110,30 @@ async fn instance_logs(
     let lines = stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|line| (line, receiver))
     });
+    // Whoever follows a log does not hold up the end of the manager, and asks the next one to go on.
+    let lines = lines.take_until(async move { closing.begun().await });
     Ok(ndjson(Body::from_stream(lines)))
 }
 
 async fn operations(State(core): Shared) -> Response {
-    lines(core.journal.all().iter().map(|entry| entry.body()))
+    listing(core.journal.all().iter().map(|entry| entry.body()))
 }
 
 async fn operation(
     State(core): Shared,
     Path(id): Path<OperationId>,
     Query(query): Query<WaitQuery>,
+    Extension(mut closing): Extension<Closing>,
 ) -> Answer<OperationBody> {
     let entry = core.journal.find(id).ok_or_else(|| {
         Problem::new(Code::NotFound, format!("there is no operation {id} on this node"))
     })?;
     let Some(after) = query.after else { return Ok(Json(entry.body())) };
-    let news = tokio::time::timeout(PATIENCE, entry.news(after)).await;
-    Ok(Json(news.unwrap_or_else(|_| entry.body())))
+    Ok(Json(tokio::select! {
+        news = entry.news(after) => news,
+        () = tokio::time::sleep(PATIENCE) => entry.body(),
+        () = closing.begun() => entry.body(),
+    }))
 }
 
 async fn install(
@@ -240,17 +244,6 @@ fn timed(request: StopRequest) -> Result<StopRequest, Problem> {
 
 fn problem(failure: impl Into<Failure>) -> Problem {
     failure.into().to_body().into()
-}
-
-fn lines<T: Serialize>(values: impl Iterator<Item = T>) -> Response {
-    let lines: Vec<Bytes> = values.map(|value| json_line(&value)).collect();
-    ndjson(Body::from(lines.concat()))
-}
-
-fn ndjson(body: Body) -> Response {
-    let mut response = body.into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON));
-    response
 }
 
 /// Lines on their way to a client.

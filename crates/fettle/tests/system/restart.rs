@@ -1,6 +1,8 @@
 //! The manager goes and comes back; programs do not notice.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -128,4 +130,22 @@ fn a_second_manager_on_the_same_tree_is_refused() {
 fn is_running(pid: u64) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+#[test]
+fn whoever_follows_a_log_does_not_hold_up_the_end_of_the_manager_and_gets_a_whole_answer() {
+    as_every_account(|world| {
+        world.with_node();
+        world.publish("demo/heard", "1.0.0", &[]);
+        world.json(&["install", "demo/heard", "--start"]);
+        let mut follow = UnixStream::connect(world.root().join("node.sock")).unwrap();
+        let request = "GET /v1/instances/heard/1/1/logs?follow=true HTTP/1.1\r\nHost: node\r\n\r\n";
+        follow.write_all(request.as_bytes()).unwrap();
+        follow.read_exact(&mut [0]).unwrap();
+        assert_eq!(world.node_mut().terminate(), Some(0));
+        let mut answer = String::new();
+        follow.read_to_string(&mut answer).unwrap();
+        // The last chunk is there: the manager ended the answer, and did not cut it off when patience ended.
+        assert!(answer.ends_with("\r\n0\r\n\r\n"), "{answer}");
+    });
 }
