@@ -229,15 +229,14 @@ impl Failure {
                 }
                 ReceiveError::Transfer { source, .. } => source.to_body().hint?,
                 ReceiveError::Cut { .. } => "repeat the command: what arrived is kept".into(),
-                ReceiveError::Unpack { .. } => {
-                    "pack it again without that entry and publish a new version".into()
-                }
+                ReceiveError::Unpack { source } => return unpack_hint(source),
                 ReceiveError::Disk { source, .. } => return space_hint(source),
             },
             Failure::Install(
                 InstallError::Envelope { source, .. } | InstallError::Pin { source, .. },
             )
             | Failure::Client(source) => source.to_body().hint?,
+            Failure::Install(InstallError::Unpack { source, .. }) => return unpack_hint(source),
             Failure::Install(InstallError::NoSpace { .. } | InstallError::NoInodes { .. }) => {
                 NO_SPACE.into()
             }
@@ -279,7 +278,7 @@ fn install_code(error: &InstallError) -> Code {
             ReceiveError::Transfer { source, .. } => source.code(),
             ReceiveError::Digest { .. } | ReceiveError::Size { .. } => Code::DigestMismatch,
             ReceiveError::Cut { .. } => Code::Unreachable,
-            ReceiveError::Unpack { source, .. } => unpack_code(source),
+            ReceiveError::Unpack { source } => unpack_code(source),
             ReceiveError::Disk { source, .. } => disk_code(source),
         },
         InstallError::Unpack { source, .. } => unpack_code(source),
@@ -297,8 +296,10 @@ fn unpack_code(error: &UnpackError) -> Code {
             // The bytes are those that the publisher stated: the archive was made so.
             _ => Code::UnsafeArchive,
         },
-        UnpackError::Write { source, .. } | UnpackError::Tree(source) => disk_code(source),
-        UnpackError::Manifest(_) => Code::Internal,
+        full if full.is_no_space() => Code::NoSpace,
+        UnpackError::Write { .. } | UnpackError::Tree(_) | UnpackError::Manifest(_) => {
+            Code::Internal
+        }
     }
 }
 
@@ -344,6 +345,26 @@ fn record_code(error: &Unusable) -> Code {
 
 fn disk_code(error: &DiskError) -> Code {
     if error.is_no_space() { Code::NoSpace } else { Code::Internal }
+}
+
+fn unpack_hint(error: &UnpackError) -> Option<String> {
+    use archive::Error as E;
+    let error = match error {
+        UnpackError::Archive(error) => error,
+        other => return other.is_no_space().then(|| NO_SPACE.to_owned()),
+    };
+    let hint = match error {
+        E::Unsafe { .. } | E::Ambiguous { .. } => {
+            "pack it again without that entry and publish a new version"
+        }
+        E::Unsupported { .. } | E::UnsupportedEncoding { .. } => {
+            "pack it as a plain tar, tar.gz, tar.bz2 or zip and publish a new version"
+        }
+        E::TooLarge { .. } => "split it into several packages and publish a new version",
+        E::Read { .. } => return None,
+        _ => "look whether it is what its media type says, pack it again and publish a new version",
+    };
+    Some(hint.to_owned())
 }
 
 fn space_hint(error: &DiskError) -> Option<String> {

@@ -120,9 +120,14 @@ impl Store {
         Ok(self.disk.metadata(&layout::partial_path(digest))?.map_or(0, |partial| partial.size))
     }
 
-    /// Is this tree there?
+    /// Is this tree there? One whose publication failed at its very last step is closed now.
     pub(crate) fn has_tree(&self, key: &TreeKey) -> Result<bool, DiskError> {
-        Ok(self.disk.metadata(&layout::tree(key))?.is_some())
+        let path = layout::tree(key);
+        let there = self.disk.metadata(&path)?.is_some();
+        if there {
+            self.disk.close_tree(&path)?;
+        }
+        Ok(there)
     }
 }
 

@@ -77,11 +77,13 @@ pub(crate) enum InstallError {
         /// Why.
         source: ReceiveError,
     },
-    /// A blob cannot be unpacked.
-    #[error("{label} cannot be unpacked")]
+    /// The bytes are right, and cannot be unpacked.
+    #[error("{label}, `{object}`, cannot be unpacked")]
     Unpack {
         /// What it is for.
         label: String,
+        /// The object.
+        object: ObjectName,
         /// Why.
         source: UnpackError,
     },
@@ -184,17 +186,22 @@ pub(crate) async fn bring_in(fetch: &Fetch, envelope: &Envelope) -> Result<(), I
             Some(Step::Receive { label, pin, unpack }) => {
                 fetch.reporter.phase(&format!("receiving {label}"));
                 let received = receive_with_retries(fetch, &pin, unpack).await;
-                let failed = |source| InstallError::Receive { label: label.clone(), source };
+                let failed = |error| match error {
+                    ReceiveError::Unpack { source } => {
+                        InstallError::Unpack { label: label.clone(), object: pin.object, source }
+                    }
+                    source => InstallError::Receive { label: label.clone(), source },
+                };
                 (label.clone(), received.map_err(failed)?)
             }
             Some(Step::Unpack { label, pin, key }) => {
                 fetch.reporter.phase(&format!("unpacking {label}"));
-                let store = fetch.store.clone();
+                let (store, object) = (fetch.store.clone(), pin.object.clone());
                 let unpacked = blocking(move || {
                     let dropped = unpack_blob(&store, &pin, key)?.publish(store.disk())?;
                     Ok(dropped)
                 });
-                let failed = |source| InstallError::Unpack { label: label.clone(), source };
+                let failed = |source| InstallError::Unpack { label: label.clone(), object, source };
                 (label.clone(), unpacked.await.map_err(failed)?)
             }
         };

@@ -54,10 +54,8 @@ pub(crate) enum ReceiveError {
         pinned: u64,
     },
     /// The bytes are right, and cannot be unpacked.
-    #[error("cannot unpack `{object}`")]
+    #[error("the bytes cannot be unpacked")]
     Unpack {
-        /// The object.
-        object: String,
         /// Why.
         source: UnpackError,
     },
@@ -89,12 +87,33 @@ pub(super) async fn receive(
     unpack: Option<TreeKey>,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Dropped, ReceiveError> {
-    match attempt(store, connection, pin, unpack, reporter).await? {
-        Attempt::Done(dropped) => Ok(dropped),
-        Attempt::Again => match attempt(store, connection, pin, unpack, reporter).await? {
-            Attempt::Done(dropped) => Ok(dropped),
-            Attempt::Again => Err(mismatch(pin, pin.digest)), // an attempt from zero never says so
-        },
+    let mut outcome = attempt(store, connection, pin, unpack, reporter).await;
+    if matches!(outcome, Ok(Attempt::Again)) {
+        outcome = attempt(store, connection, pin, unpack, reporter).await;
+    }
+    match outcome {
+        Ok(Attempt::Done(dropped)) => Ok(dropped),
+        Ok(Attempt::Again) => Err(mismatch(pin, pin.digest)), // an attempt from zero never says so
+        Err(error) => {
+            if error.is_no_space() {
+                // Others need the room more than the next attempt needs what arrived.
+                let (disk, partial) = (store.disk().clone(), layout::partial_path(&pin.digest));
+                if let Err(error) = blocking(move || disk.remove(&partial)).await {
+                    tracing::warn!(%error, "what arrived stays on a full disk");
+                }
+            }
+            Err(error)
+        }
+    }
+}
+
+impl ReceiveError {
+    fn is_no_space(&self) -> bool {
+        match self {
+            ReceiveError::Disk { source, .. } => source.is_no_space(),
+            ReceiveError::Unpack { source } => source.is_no_space(),
+            _ => false,
+        }
     }
 }
 
@@ -184,10 +203,6 @@ fn take_in(
     // archive is broken, the digest tells damage on the way from an archive that was made so.
     let drained = io::copy(&mut intake, &mut io::sink());
     if let Some(source) = intake.failed.take() {
-        if source.is_no_space() {
-            // Others need the room more than the next attempt needs what is there.
-            intake.staged.discard().map_err(disk_error)?;
-        }
         return Err(disk_error(source));
     }
     if drained.is_err() || intake.position != pin.size {
@@ -201,7 +216,7 @@ fn take_in(
         staged.discard().map_err(disk_error)?;
         return if there > 0 { Ok(Attempt::Again) } else { Err(mismatch(pin, found)) };
     }
-    let unpack_error = |source| ReceiveError::Unpack { object: object(), source };
+    let unpack_error = |source| ReceiveError::Unpack { source };
     let unpacked: Option<Unpacked> = match unpacked.transpose() {
         Ok(unpacked) => unpacked,
         Err(error) => {

@@ -17,8 +17,8 @@ use crate::store::TreeKey;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnpackError {
     /// The archive is damaged, unsafe, too large, or of a kind that fettle does not read.
-    #[error("the archive cannot be unpacked")]
-    Archive(#[source] archive::Error),
+    #[error(transparent)]
+    Archive(archive::Error),
     /// A file of it cannot be written.
     #[error("cannot unpack `{path}`")]
     Write {
@@ -67,6 +67,19 @@ pub(crate) fn unpack_file(
             let mut reader =
                 ZipReader::new(input, Limits::default()).map_err(UnpackError::Archive)?;
             unpack(disk, key, &mut reader)
+        }
+    }
+}
+
+impl UnpackError {
+    /// Is the disk full?
+    pub(crate) fn is_no_space(&self) -> bool {
+        match self {
+            UnpackError::Archive(_) => false,
+            UnpackError::Write { source, .. } | UnpackError::Tree(source) => source.is_no_space(),
+            UnpackError::Manifest(error) => {
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
         }
     }
 }

@@ -64,12 +64,35 @@ pub(super) async fn install(
     };
     let _installation = core.installation_locks.lock(&id).await;
     let store = core.store.clone();
-    blocking(move || lay_out_installation(&store, &id, &version, &new, &content)).await?;
-    let instance = match request.start {
-        true => Some(instances::create_locked(core, entry, &result.installation, true).await?),
-        false => None,
+    let laid_out =
+        blocking(move || lay_out_installation(&store, &id, &version, &new, &content)).await;
+    let made = match laid_out {
+        Err(error) => Err(error.into()),
+        Ok(()) if request.start => {
+            instances::create_locked(core, entry, &result.installation, true).await.map(Some)
+        }
+        Ok(()) => Ok(None),
     };
-    Ok(OperationResult::Installed(InstalledBody { instance, ..result }))
+    match made {
+        Ok(instance) => Ok(OperationResult::Installed(InstalledBody { instance, ..result })),
+        Err(failure) => {
+            take_back(core, &result.installation).await;
+            Err(failure)
+        }
+    }
+}
+
+/// Removes an installation that could not be finished, unless it has an instance: that one was made and
+/// could not be started, and is there to be looked at. What is said to have failed must not turn up later.
+async fn take_back(core: &Arc<Core>, id: &InstallationId) {
+    let (disk, owned) = (core.disk.clone(), id.clone());
+    let taken_back = blocking(move || match inventory::instances(&disk, &owned) {
+        Ok(instances) if instances.is_empty() => disk.discard(&layout::installation(&owned)),
+        _ => Ok(()),
+    });
+    if let Err(error) = taken_back.await {
+        tracing::error!(installation = %id, %error, "cannot be taken back");
+    }
 }
 
 /// Removes an installation that has no instances.

@@ -59,8 +59,19 @@ pub(super) async fn create_locked(
     let record =
         InstanceRecord { desired: Desired::Stopped, created: now(), created_by: entry.caller() };
     let (disk, owned, version) = (core.disk.clone(), id.clone(), found.current);
-    blocking(move || instance::create(&disk, &owned, &version, &record)).await?;
-    core.take_charge(&id).await?;
+    let made = blocking(move || instance::create(&disk, &owned, &version, &record)).await;
+    let owned = match made {
+        Ok(()) => core.take_charge(&id).await.map_err(Failure::from),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(failure) = owned {
+        // It may have its name already: what is said to have failed must not turn up later.
+        let (disk, gone) = (core.disk.clone(), id.clone());
+        if let Err(error) = blocking(move || instance::delete(&disk, &gone)).await {
+            tracing::error!(instance = %id, %error, "cannot be taken back");
+        }
+        return Err(failure);
+    }
     if start {
         entry.phase("starting");
         let (handle, _lock) = core.claim(&id).await?;

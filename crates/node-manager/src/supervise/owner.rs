@@ -159,6 +159,7 @@ impl Owner {
     }
 
     /// After a start of the manager: from what was observed and what the kernel knows to an owned instance.
+    /// A full disk is no reason to leave a process without an owner.
     async fn resume(&mut self, process: Option<Process>) -> Result<(), Refusal> {
         let state = self.observed.state;
         match process {
@@ -171,18 +172,18 @@ impl Owner {
                     InstanceState::Stopping => self.begin_stop(DEFAULT_GRACE).await,
                     _ => self.observed.state = InstanceState::Running,
                 }
-                self.observe().await?;
+                self.observe_or_log().await;
                 // The manager may have been cut off between recording "stopped" and asking the process.
                 if self.record.desired == Desired::Stopped && self.stop.is_none() {
                     self.begin_stop(DEFAULT_GRACE).await;
                     self.advance(InstanceEvent::Stop)?;
-                    self.observe().await?;
+                    self.observe_or_log().await;
                 }
             }
             None if state == InstanceState::Stopping => {
                 self.advance(InstanceEvent::Exited(Aftermath::Rest))?;
                 self.unknown_exit("it ended while no node manager was there");
-                self.observe().await?;
+                self.observe_or_log().await;
             }
             None if state.has_process() && self.observed.process.is_some() => {
                 let status = ExitStatus::Unknown("it ended while no node manager was there".into());
@@ -193,7 +194,7 @@ impl Owner {
                 if !rests {
                     self.observed.state = InstanceState::NotRunning;
                 }
-                self.observe().await?;
+                self.observe_or_log().await;
                 if !rests && self.record.desired == Desired::Running {
                     self.advance(InstanceEvent::Start)?;
                     self.launch_or_follow_policy().await;
@@ -291,14 +292,14 @@ impl Owner {
     async fn switch(&mut self, to: VersionName) -> Result<(), Refusal> {
         self.advance(InstanceEvent::BeginUpdate)?;
         self.retry = None;
-        self.observe().await?;
+        self.observe_or_log().await;
         let (disk, id, target) = (self.disk.clone(), self.id.clone(), to.clone());
         let outcome = blocking(move || instance::switch(&disk, &id, &target)).await;
         self.advance(InstanceEvent::EndUpdate)?;
         if outcome.is_ok() {
             self.version = to.version;
         }
-        self.observe().await?;
+        self.observe_or_log().await;
         Ok(outcome?)
     }
 

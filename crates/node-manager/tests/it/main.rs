@@ -6,6 +6,7 @@
 
 mod access;
 mod cable;
+mod crash;
 mod failures;
 mod journey;
 mod logs;

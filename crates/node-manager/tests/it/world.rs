@@ -99,6 +99,17 @@ impl World {
     }
 }
 
+/// Unpacked trees are read-only: an ordinary account cannot remove them as they are.
+impl Drop for World {
+    fn drop(&mut self) {
+        make_removable(self.dir.path());
+    }
+}
+
+pub fn make_removable(dir: &Path) {
+    let _ = std::process::Command::new("chmod").args(["-R", "u+rwX"]).arg(dir).status();
+}
+
 /// An envelope of `demo/<title>` for every machine.
 pub fn envelope(title: &str, version: &str, program: ProgramBody) -> EnvelopeBody {
     EnvelopeBody {

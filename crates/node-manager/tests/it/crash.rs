@@ -1,0 +1,403 @@
+//! The process dies, the disk fills up, the power goes: at every disk operation of every kind of change.
+//!
+//! Whatever happened, the next manager opens the tree by itself; an operation whose record is there goes
+//! on and ends done; one that is not there has left nothing; every name stands for a whole thing.
+//! Each test takes every k-th case, another residue for each change; `FETTLE_SWEEP=all` takes them all.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use client::Change;
+use durable::faults::{PowerCut, Recorder, Script};
+use model::{Digest, InstallationId, OperationId};
+use node_manager::Node;
+use wire::v1::{InstallRequest, OperationResult};
+
+use crate::machine::{Machine, create, delete, install, new_id, revert, uninstall, update};
+use crate::world::{TarEntry, World, envelope, make_removable, names_in, noise, tar};
+
+/// One kind of change, on a tree that lies ready for it.
+struct Case {
+    name: &'static str,
+    /// The directory that is copied; `None` for an empty one.
+    template: Option<PathBuf>,
+    change: Change,
+}
+
+const SCRIPT: &str = "exec sleep 1000";
+
+async fn publish(world: &World, version: &str) {
+    let program = world.script(&format!("c/{version}/program"), &format!("{SCRIPT} # {version}"));
+    let mut published = envelope("c", version, program);
+    let same: &[TarEntry<'_>] = &[
+        ("d/", b'5', "", b"", 0o755),
+        ("d/run", b'0', "", b"#!/bin/sh\n", 0o755),
+        ("d/l", b'2', "run", b"", 0o777),
+        ("d/h", b'1', "d/run", b"", 0o755),
+    ];
+    let content = noise(40_000, version.len() as u64 + u64::from(version.as_bytes()[2]));
+    let other = tar(&[("x", b'0', "", &content, 0o644)]);
+    let text = world.object(&format!("c/{version}/notes.txt"), version.as_bytes());
+    published.packages = [
+        ("same".parse().unwrap(), world.object("c/same.tar", &tar(same))),
+        ("other".parse().unwrap(), world.object(&format!("c/{version}/other.tar"), &other)),
+        ("notes".parse().unwrap(), text),
+    ]
+    .into();
+    world.publish(&published).await;
+}
+
+/// Every kind of change that touches the disk, each on a tree that lies ready for it.
+async fn cases(world: &World) -> Vec<Case> {
+    publish(world, "1.0.0").await;
+    let place = |name: &str| world.dir.path().join("template").join(name).join("node");
+    let id: InstallationId = "c/1".parse().unwrap();
+    let instance: model::InstanceId = "c/1/1".parse().unwrap();
+    let mut machine = Machine::start_at(&place("base"), &world.address).await;
+    machine.install(install("c")).await;
+    machine.turn_off().await;
+    let base = machine.root.clone();
+    let grown = async |name: &'static str, from: &Path, changes: &[Change]| {
+        let root = place(name);
+        copy(from, &root);
+        let mut machine = Machine::start_at(&root, &world.address).await;
+        for change in changes {
+            machine.done(change.clone()).await;
+        }
+        machine.turn_off().await;
+        root
+    };
+    let with_instance = grown("instance", &base, &[create(&id, false)]).await;
+    publish(world, "1.1.0").await;
+    let updated = grown("updated", &with_instance, &[update(&id)]).await;
+    let moved = grown("moved", &updated, &[update(&instance)]).await;
+    let case = |name, template: Option<&PathBuf>, change| Case {
+        name,
+        template: template.cloned(),
+        change,
+    };
+    let with_reference =
+        InstallRequest { reference: "demo/c@1.0.0".parse().unwrap(), ..install("c") };
+    vec![
+        case("install", None, Change::Install(with_reference)),
+        case("create", Some(&base), create(&id, false)),
+        case("update", Some(&with_instance), update(&id)),
+        case("switch", Some(&updated), update(&instance)),
+        case("switch back", Some(&moved), revert(&instance)),
+        case("revert", Some(&updated), revert(&id)),
+        case("delete", Some(&with_instance), delete(&instance, false)),
+        case("uninstall", Some(&base), uninstall(&id)),
+    ]
+}
+
+/// A machine whose disk is recorded, with its change ready.
+struct Run {
+    dir: tempfile::TempDir,
+    machine: Machine,
+    recorder: Recorder,
+    operation: OperationId,
+}
+
+impl Run {
+    async fn prepare(world: &World, case: &Case) -> Run {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("node");
+        if let Some(template) = &case.template {
+            copy(template, &root);
+        }
+        let recorder = Recorder::new(dir.path()).unwrap();
+        let machine = open(&root, &world.address, &recorder).await;
+        recorder.start_over(dir.path()).unwrap();
+        Run { dir, machine, recorder, operation: new_id() }
+    }
+
+    /// Asks for the change, and waits for its end if it was taken on. Was it?
+    async fn go(&self, case: &Case) -> bool {
+        let taken_on = self.machine.node.node().submit(self.operation, &case.change).await.is_ok();
+        if taken_on {
+            self.machine.end_of(self.operation).await;
+        }
+        taken_on
+    }
+}
+
+async fn open(root: &Path, server: &str, recorder: &Recorder) -> Machine {
+    let mut machine = Machine::off(root, server);
+    let opening = Node::open_recorded(machine.config.clone(), recorder.clone());
+    machine.turn_on_with(opening).await.unwrap();
+    machine
+}
+
+/// What the next manager makes of a tree. `promised`: the operation was taken on, so it must be there.
+async fn assert_recovers(
+    world: &World,
+    case: &Case,
+    dir: &Path,
+    operation: OperationId,
+    promised: bool,
+    when: &str,
+) {
+    let when = format!("{}, {when}", case.name);
+    let recorder = Recorder::new(dir).unwrap(); // it syncs nothing, which is fast
+    let mut machine = open(&dir.join("node"), &world.address, &recorder).await;
+    assert_eq!(names_in(&machine.root.join("trash")), [""; 0], "{when}");
+    let is_there = machine.root.join("operations").join(operation.to_string()).exists();
+    assert!(is_there || !promised, "{when}: the operation is lost");
+    if is_there {
+        let body = machine.end_of(operation).await;
+        assert!(body.error.is_none() && body.result.is_some(), "{when}: {:#?}", body.error);
+    }
+    assert_whole(&machine, &when).await;
+    if !is_there {
+        // It has left nothing: the same can be asked for again, under the same id.
+        machine.node.node().submit(operation, &case.change).await.unwrap();
+        let body = machine.end_of(operation).await;
+        assert!(body.error.is_none(), "{when}, repeated: {:#?}", body.error);
+        assert_whole(&machine, &when).await;
+    }
+    assert_done(&machine, case, operation, &when).await;
+    machine.turn_off().await;
+    make_removable(dir);
+}
+
+/// The change has the effect that it should have, once.
+async fn assert_done(machine: &Machine, case: &Case, operation: OperationId, when: &str) {
+    let result = machine.end_of(operation).await.result.unwrap();
+    let dir = machine.installation_dir(&"c/1".parse().unwrap());
+    let versions: BTreeSet<String> = names_in(&dir)
+        .into_iter()
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_digit()))
+        .collect();
+    let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
+    let link = |path: &str| std::fs::read_link(dir.join(path)).unwrap();
+    let at = |path: &str, target: &str| assert_eq!(link(path), Path::new(target), "{when}");
+    match case.name {
+        "install" => {
+            // A number may have been counted and not used; nothing else is there.
+            let OperationResult::Installed(body) = result else { panic!("{when}: {result:?}") };
+            let app = machine.installation_dir(&body.installation);
+            let all = names_in(app.parent().unwrap());
+            assert_eq!(
+                all,
+                ["info".to_owned(), format!("installation-{}", body.installation.number)]
+            );
+        }
+        "create" => {
+            let OperationResult::Instance(body) = result else { panic!("{when}: {result:?}") };
+            let expected = format!("instance-{}", body.instance.number);
+            assert_eq!(names_in(&dir.join("instances")), [expected], "{when}");
+        }
+        "update" => {
+            at("current", versions.last().unwrap());
+            assert_eq!(versions.len(), 2, "{when}");
+            assert!(versions[1].ends_with("-1.1.0"), "{when}: {versions:?}");
+            at("instances/instance-1/version", "../../1-1.0.0");
+        }
+        "switch" => {
+            at("instances/instance-1/version", "../../2-1.1.0");
+            at("instances/instance-1/root/packages", "../packages/2-1.1.0");
+        }
+        "switch back" => {
+            at("instances/instance-1/version", "../../1-1.0.0");
+            at("instances/instance-1/root/packages", "../packages/1-1.0.0");
+        }
+        "revert" => at("current", "1-1.0.0"),
+        "delete" => assert_eq!(names_in(&dir.join("instances")), [""; 0], "{when}"),
+        "uninstall" => assert!(!dir.exists(), "{when}"),
+        other => panic!("{other}"),
+    }
+}
+
+/// Every name stands for a whole thing, and nothing lies about.
+async fn assert_whole(machine: &Machine, when: &str) {
+    let root = &machine.root;
+    for shard in names_in(&root.join("store/blobs")) {
+        for name in names_in(&root.join("store/blobs").join(&shard)) {
+            let bytes = std::fs::read(root.join("store/blobs").join(&shard).join(&name)).unwrap();
+            assert_eq!(Digest::of(&bytes).hex(), name, "{when}: a blob is not what its name says");
+        }
+    }
+    for shard in names_in(&root.join("store/trees")) {
+        for name in names_in(&root.join("store/trees").join(&shard)) {
+            assert_tree(&root.join("store/trees").join(&shard).join(&name), when);
+        }
+    }
+    let staged = names_in(&root.join("staging"));
+    assert!(staged.iter().all(|name| name.starts_with("receive-")), "{when}: {staged:?}");
+    let calls = machine.node.node();
+    let mut installations = calls.installations(None).await.unwrap();
+    let mut shown = 0;
+    while let Some(body) = installations.next_line().await.unwrap() {
+        shown += 1;
+        let dir = machine.installation_dir(&body.installation);
+        for version in names_in(&dir).iter().filter(|name| name.contains('-')) {
+            assert_version(&dir.join(version), when);
+        }
+        for id in &body.instances {
+            calls.instance(id).await.unwrap();
+            let packages = machine.instance_dir(id).join("root/packages");
+            assert!(packages.join("same/d/run").exists(), "{when}: {}", packages.display());
+            assert!(packages.join("notes").exists() && packages.join("other/x").exists(), "{when}");
+        }
+    }
+    let on_disk = names_in(&root.join("apps")).into_iter().flat_map(|app| {
+        let names = names_in(&root.join("apps").join(app));
+        names.into_iter().filter(|name| name.starts_with("installation-"))
+    });
+    assert_eq!(on_disk.count(), shown, "{when}: an installation is there and not shown");
+}
+
+fn assert_version(dir: &Path, when: &str) {
+    for file in
+        ["bin", "envelope", "pkg/same", "pkg/same.__info", "packages/same/d/l", "packages/notes"]
+    {
+        let path = dir.join(file);
+        assert!(std::fs::metadata(&path).is_ok(), "{when}: {} is missing", path.display());
+    }
+    let script = std::fs::read_to_string(dir.join("bin")).unwrap();
+    assert!(script.contains(SCRIPT), "{when}");
+}
+
+fn assert_tree(dir: &Path, when: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &Path| std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(dir), 0o555, "{when}: {} is open", dir.display());
+    let manifest = std::fs::read_to_string(dir.join("manifest")).unwrap();
+    let lines: Vec<serde_json::Value> =
+        manifest.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (last, entries) = lines.split_last().expect("a manifest has a last line");
+    assert_eq!(last["entries"].as_u64(), Some(entries.len() as u64), "{when}");
+    for entry in entries {
+        let path = dir.join("files").join(entry["path"].as_str().unwrap());
+        let found = std::fs::symlink_metadata(&path);
+        assert!(found.is_ok(), "{when}: {} is missing", path.display());
+        if entry["kind"] == "file" {
+            let bytes = std::fs::read(&path).unwrap();
+            assert_eq!(entry["sha256"], Digest::of(&bytes).hex(), "{when}: {}", path.display());
+            let stated = u32::from_str_radix(entry["mode"].as_str().unwrap(), 8).unwrap();
+            assert_eq!(mode(&path), stated, "{when}: {}", path.display());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_disk_operation_is_survived() {
+    let world = World::start().await;
+    let mut runs = 0;
+    for (offset, case) in cases(&world).await.iter().enumerate() {
+        let mut at = offset % stride(KILLS);
+        loop {
+            let run = Run::prepare(&world, case).await;
+            run.recorder.play(Script::Kill { at });
+            let taken_on = run.go(case).await;
+            let over = run.recorder.tried() <= at;
+            let Run { dir, mut machine, operation, .. } = run;
+            machine.turn_off().await;
+            let when = format!("killed at {at}");
+            assert_recovers(&world, case, dir.path(), operation, taken_on, &when).await;
+            runs += 1;
+            if over {
+                break;
+            }
+            at += stride(KILLS);
+        }
+        println!("{}: {at} operations", case.name);
+    }
+    println!("{runs} kills");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_power_cut_at_any_disk_operation_is_survived() {
+    let world = World::start().await;
+    let mut cuts = 0;
+    for (offset, case) in cases(&world).await.iter().enumerate() {
+        let run = Run::prepare(&world, case).await;
+        let node = run.machine.node.clone();
+        node.node().submit(run.operation, &case.change).await.unwrap();
+        // What is in the log by now may be a little more than what the answer waited for.
+        let promised_from = run.recorder.len();
+        assert!(run.machine.end_of(run.operation).await.error.is_none());
+        let Run { dir, mut machine, recorder, operation } = run;
+        let log = recorder.log();
+        machine.turn_off().await;
+        let power_cut = PowerCut::new(log, SEED, 2);
+        let states = power_cut.states().enumerate();
+        let states = states.filter(|(number, _)| number % stride(CUTS) == offset % stride(CUTS));
+        let mut seen = 0;
+        for (number, (prefix, state)) in states {
+            let dir = tempfile::tempdir().unwrap();
+            state.materialise(dir.path()).unwrap();
+            let when = format!("power cut after {prefix}, state {number}");
+            let promised = prefix >= promised_from;
+            assert_recovers(&world, case, dir.path(), operation, promised, &when).await;
+            seen += 1;
+        }
+        println!("{}: {seen} states", case.name);
+        cuts += seen;
+        drop(dir);
+    }
+    println!("{cuts} power cuts");
+}
+
+/// The process lives on, and says what is wrong: a full disk is `no-space` and not `internal`, and whatever
+/// was begun is cleared up at once, not only by the next manager.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_at_any_operation_is_said_so_and_leaves_nothing_behind() {
+    const ENOSPC: i32 = 28;
+    let world = World::start().await;
+    for (offset, case) in cases(&world).await.iter().enumerate() {
+        let mut at = offset % stride(FULL);
+        loop {
+            let run = Run::prepare(&world, case).await;
+            run.recorder.play(Script::FailOnce { at, errno: ENOSPC });
+            let submitted = run.machine.node.node().submit(run.operation, &case.change).await;
+            let when = format!("{}, full at {at}", case.name);
+            let error = match submitted {
+                Ok(_) => run.machine.end_of(run.operation).await.error,
+                Err(client::ClientError::Refused { body, .. }) => Some(*body),
+                Err(other) => panic!("{when}: {other:?}"),
+            };
+            let over = run.recorder.tried() <= at;
+            run.recorder.play(Script::Nothing);
+            if let Some(error) = &error {
+                assert_eq!(error.code, wire::Code::NoSpace, "{when}: {error:#?}");
+                let staged = names_in(&run.machine.root.join("staging"));
+                assert_eq!(staged, [""; 0], "{when}");
+                // With room again, the same command is done.
+                let again = run.machine.change(case.change.clone()).await;
+                let fine = again.error.as_ref().is_none_or(|error| {
+                    // It had been done but for its verdict.
+                    matches!(error.code, wire::Code::NothingNew | wire::Code::NotFound)
+                });
+                assert!(fine, "{when}: {:#?}", again.error);
+            }
+            assert_whole(&run.machine, &when).await;
+            make_removable(run.dir.path());
+            if over {
+                assert!(error.is_none(), "{when}");
+                break;
+            }
+            at += stride(FULL);
+        }
+    }
+}
+
+/// Copies a tree with its links and modes.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(done.success());
+}
+
+fn stride(usual: usize) -> usize {
+    match std::env::var("FETTLE_SWEEP").as_deref() {
+        Ok("all") => 1,
+        _ => usual,
+    }
+}
+
+const KILLS: usize = 9;
+const FULL: usize = 9;
+const CUTS: usize = 97;
+const SEED: u64 = 0x6665_7474_6c65;
