@@ -56,8 +56,7 @@ async fn one_tree_has_one_manager() {
     let mut machine = Machine::start(&world).await;
     let second = Node::open(machine.config.clone()).await;
     assert!(matches!(second, Err(OpenError::Locked { .. })), "{second:?}");
-    machine.turn_off().await;
-    Node::open(machine.config.clone()).await.unwrap();
+    machine.restart_manager().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

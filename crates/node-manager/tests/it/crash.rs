@@ -124,8 +124,7 @@ impl Run {
 
 async fn open(root: &Path, server: &str, recorder: &Recorder) -> Machine {
     let mut machine = Machine::off(root, server);
-    let opening = Node::open_recorded(machine.config.clone(), recorder.clone());
-    machine.turn_on_with(opening).await.unwrap();
+    machine.turn_on_with(|config| Node::open_recorded(config, recorder.clone())).await;
     machine
 }
 

@@ -45,11 +45,29 @@ impl Machine {
     }
 
     pub async fn turn_on(&mut self) {
-        let config = self.config.clone();
-        self.turn_on_with(Node::open(config)).await.unwrap();
+        self.turn_on_with(Node::open).await;
     }
 
-    pub async fn turn_on_with(
+    /// A process that another thread of this test is just forking may hold the lock of the last manager
+    /// until it executes its program: that is waited for.
+    pub async fn turn_on_with<F>(&mut self, open: impl Fn(Config) -> F)
+    where
+        F: Future<Output = Result<Node, OpenError>> + Send + 'static,
+    {
+        for _ in 0..PATIENCE {
+            match self.try_to_turn_on(open(self.config.clone())).await {
+                Ok(()) => return,
+                Err(OpenError::Locked { .. }) => {
+                    self.turn_off().await;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        panic!("the tree stays locked");
+    }
+
+    async fn try_to_turn_on(
         &mut self,
         opening: impl Future<Output = Result<Node, OpenError>> + Send + 'static,
     ) -> Result<(), OpenError> {

@@ -283,3 +283,28 @@ async fn what_is_not_there_is_not_found() {
     }
     assert_eq!(names_in(&machine.root.join("apps")), [""; 0]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_thousand_verdicts_are_kept_whatever_their_ids_say_about_their_age() {
+    let world = World::start().await;
+    let mut machine = Machine::off(&world.dir.path().join("node"), &world.address);
+    // It syncs nothing, which is fast.
+    let recorder = durable::faults::Recorder::new(world.dir.path()).unwrap();
+    let open = |config| node_manager::Node::open_recorded(config, recorder.clone());
+    machine.turn_on_with(open).await;
+    let change = start(&"p/1/1".parse().unwrap());
+    let mut ids = Vec::new();
+    for n in 0..1003_u64 {
+        // The later it is asked for, the older its id looks.
+        let id = uuid::Uuid::from_u64_pair(u64::MAX - n, 1);
+        ids.push(model::OperationId::from(id));
+    }
+    for id in &ids {
+        machine.node.node().submit(*id, &change).await.unwrap();
+        machine.end_of(*id).await;
+    }
+    machine.node.node().submit(new_id(), &change).await.unwrap();
+    let known = names_in(&machine.root.join("operations"));
+    assert!(known.len() <= 1002, "{}", known.len());
+    assert!(!known.contains(&ids[0].to_string()) && known.contains(&ids[1002].to_string()));
+}
