@@ -59,18 +59,18 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Instance(InstanceCommand),
     /// Start instances, and watch that they stay up for a moment
-    Start(NamesArgs),
+    Start(InstancesArgs),
     /// Stop instances: SIGTERM, then SIGKILL, to everything that they started
     Stop(StopArgs),
     /// Stop instances and start them again
-    Restart(NamesArgs),
+    Restart(InstancesArgs),
     /// Move installations to a newer version, or instances to their installation's
     Update(UpdateArgs),
     /// Move installations or instances back to the version before
-    Revert(NamesArgs),
+    Revert(RevertArgs),
     /// Remove instances that are stopped
     Delete(DeleteArgs),
-    /// List instances
+    /// List instances, or installations
     Ps(PsArgs),
     /// Show one installation or instance; without a name, the node
     Status(StatusArgs),
@@ -255,7 +255,7 @@ pub(crate) struct Waiting {
 /// Arguments of `fettle install`.
 #[derive(Debug, Args)]
 pub(crate) struct InstallArgs {
-    /// NAME, NAME@1.4.2 or NAME@^1.4
+    /// NAME, NAME@1.4.2 or NAME@^1.4; later updates follow it too
     #[arg(value_name = "REF")]
     pub(crate) reference: String,
     /// Set a variable of the program's environment; lasts over updates
@@ -285,10 +285,21 @@ pub(crate) struct UninstallArgs {
     pub(crate) waiting: Waiting,
 }
 
-/// Arguments of the commands that take nothing but names.
+/// Arguments of `fettle start` and `fettle restart`.
 #[derive(Debug, Args)]
-pub(crate) struct NamesArgs {
-    /// Names or globs: TITLE/N/M, for `revert` also TITLE/N
+pub(crate) struct InstancesArgs {
+    /// Names or globs of instances: TITLE/N/M
+    #[arg(required = true, value_name = "INSTANCE")]
+    pub(crate) names: Vec<String>,
+    /// How to wait.
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+/// Arguments of `fettle revert`.
+#[derive(Debug, Args)]
+pub(crate) struct RevertArgs {
+    /// Names or globs of installations (TITLE/N) or instances (TITLE/N/M)
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// How to wait.
@@ -316,7 +327,8 @@ pub(crate) struct UpdateArgs {
     /// Names or globs of installations (TITLE/N) or instances (TITLE/N/M)
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
-    /// Another reference than the one that the installation was made with
+    /// Follow this reference from now on (NAME, NAME@1.4.2 or NAME@^1.4), and move to what it wants,
+    /// be it older
     #[arg(long, value_name = "REF")]
     pub(crate) to: Option<String>,
     /// How to wait.
@@ -343,6 +355,9 @@ pub(crate) struct DeleteArgs {
 pub(crate) struct PsArgs {
     /// Which: `*` and `?` stay within a segment of the name, `**` crosses [default: all]
     pub(crate) glob: Option<String>,
+    /// List installations instead, also those that have no instances
+    #[arg(long, short)]
+    pub(crate) installations: bool,
 }
 
 /// Arguments of `fettle status`.

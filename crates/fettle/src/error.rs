@@ -52,6 +52,9 @@ pub(crate) enum Failure {
     /// A name that is not legal.
     #[error(transparent)]
     BadName(#[from] BadName),
+    /// An encoding that fettle does not know.
+    #[error(transparent)]
+    Encoding(#[from] model::UnknownEncoding),
     /// Names that mean nothing.
     #[error(transparent)]
     Names(#[from] NamesError),
@@ -141,16 +144,26 @@ impl Failure {
         let of = |code| Verdict::of(code, self);
         match self {
             Failure::Usage { hint, .. } => of(Code::Usage).hint(hint),
-            Failure::BadName(_) | Failure::Names(NamesError::BadName(_)) => of(Code::BadName),
-            Failure::Names(NamesError::NoMatch { .. }) => {
-                of(Code::NotFound).hint("`fettle ps` lists the instances of the node")
+            Failure::BadName(name) | Failure::Names(NamesError::BadName(name)) => {
+                match name.is_of_a_node() {
+                    true => of(Code::BadName).hint(WHAT_A_NODE_HAS),
+                    false => of(Code::BadName),
+                }
             }
+            Failure::Encoding(_) => of(Code::Unsupported),
+            Failure::Names(NamesError::NoMatch { .. }) => of(Code::NotFound).hint(WHAT_A_NODE_HAS),
             Failure::Client(error) | Failure::Names(NamesError::Client(error)) => {
                 Verdict(error.to_body())
             }
             Failure::Reach(error) => reach(error),
             Failure::Change(error) => change(error),
+            Failure::Transfer(error @ TransferError::Read { .. }) => {
+                Verdict(error.to_body()).hint("name a file or directory that this account may read")
+            }
             Failure::Transfer(error) => Verdict(error.to_body()),
+            Failure::Manifest(error @ ManifestError::Read { .. }) => {
+                Verdict(error.to_body()).hint("name a manifest: a file as docs/operate.md shows it")
+            }
             Failure::Manifest(error) => Verdict(error.to_body()),
             Failure::Publish(error) => Verdict(error.to_body()),
             Failure::SeveralProfiles { .. } => {
@@ -159,8 +172,13 @@ impl Failure {
             Failure::Server(error) => server(error),
             Failure::Node(error) => node(error),
             Failure::Demo(error) => demo(error),
+            Failure::Unwritten(error) if error.is_no_space() => {
+                of(Code::NoSpace).hint("make room where standard output leads to")
+            }
+            Failure::Unwritten(_) => {
+                of(Code::Internal).hint("standard output has to lead to something that takes it")
+            }
             Failure::Sample(_)
-            | Failure::Unwritten(_)
             | Failure::Runtime(_)
             | Failure::Signals(_) => of(Code::Internal),
             Failure::Panic { .. } => of(Code::Internal)
@@ -232,7 +250,15 @@ fn server(error: &ServerError) -> Verdict {
         }
         ServerError::Unsupported { .. } => of(Code::Unsupported)
             .hint("use `sqlite:///path` and `file:///path`, or leave both away"),
+        ServerError::List { source, .. } => of(match source.kind() {
+            io::ErrorKind::PermissionDenied => Code::Denied,
+            _ => Code::Internal,
+        })
+        .hint("`--data DIR` names another directory"),
         ServerError::Disk(error) => of(disk(error)).hint("`--data DIR` names another directory"),
+        ServerError::Foreign { .. } => {
+            of(Code::Usage).hint("name an empty or a new directory with `--data DIR`")
+        }
         ServerError::Locked { .. } => {
             of(Code::Busy).hint("end the other server, or name another directory with `--data DIR`")
         }
@@ -334,6 +360,7 @@ fn demo(error: &DemoError) -> Verdict {
 fn disk(error: &DiskError) -> Code {
     match error.kind() {
         _ if error.is_no_space() => Code::NoSpace,
+        io::ErrorKind::NotADirectory => Code::Usage,
         io::ErrorKind::PermissionDenied => Code::Denied,
         _ => Code::Internal,
     }
@@ -359,7 +386,7 @@ fn general_hint(code: Code) -> &'static str {
         Code::OtherTitle => "install it as an installation of its own: `fettle install REF`",
         Code::InUse | Code::WrongState => "`fettle status NAME` shows more",
         Code::Busy => "`fettle operation list` shows what is going on",
-        Code::NoSpace => "make room and repeat the command: what was downloaded is kept",
+        Code::NoSpace => "make room on the disk that is named and repeat the command",
         Code::UnsafeArchive => "make the archive anew, without the entry that is named",
         Code::Unsupported => "use one of those that are named",
         Code::Unreachable => "is it running, and is `--server` or `--node` right?",
@@ -370,6 +397,10 @@ fn general_hint(code: Code) -> &'static str {
         Code::Internal => "the log of the server or node says more; report it if it is a mistake",
     }
 }
+
+/// Names of installations, instances and operations are given by the node, not by the user.
+const WHAT_A_NODE_HAS: &str = "`fettle ps` lists instances, `fettle ps --installations` installations, \
+     `fettle operation list` operations";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {

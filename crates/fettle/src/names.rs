@@ -7,12 +7,19 @@ use std::str::FromStr;
 use client::{ClientError, Connection};
 use futures_util::TryStreamExt as _;
 use model::lifecycle::InstanceState;
-use model::{EnvName, Glob, InstallationId, InstanceId};
+use model::{EnvName, Glob, InstallationId, InstanceId, InvalidId};
 
 /// A name, version, glob, digest or media type that is not legal.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub(crate) struct BadName(Box<dyn std::error::Error + Send + Sync>);
+
+impl BadName {
+    /// Should it have been the id of an installation, instance or operation, which a node gives?
+    pub(crate) fn is_of_a_node(&self) -> bool {
+        self.0.is::<InvalidId>()
+    }
+}
 
 /// One thing on a node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -61,11 +68,6 @@ where
 /// A glob, or none for everything.
 pub(crate) fn parse_glob(text: Option<&str>) -> Result<Option<Glob>, BadName> {
     text.map(parse).transpose()
-}
-
-/// A stated encoding; `none` states that there is none.
-pub(crate) fn parse_encoding(text: &str) -> Result<Option<model::Encoding>, BadName> {
-    model::Encoding::parse_stated(text).map_err(|error| BadName(Box::new(error)))
 }
 
 /// `K=V`; `None` if there is no `=`.

@@ -23,6 +23,11 @@ pub(crate) struct Unwritten {
 }
 
 impl Unwritten {
+    /// Is what it leads to full?
+    pub(crate) fn is_no_space(&self) -> bool {
+        self.source.kind() == io::ErrorKind::StorageFull
+    }
+
     /// Has the reader gone away? Then nobody misses anything.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         self.source.kind() == io::ErrorKind::BrokenPipe

@@ -47,7 +47,7 @@ fn body(text: &str) -> ErrorBody {
     let hints: Vec<String> = paragraphs
         .filter_map(|paragraph| {
             let tip = paragraph.strip_prefix("tip: ").map(str::to_owned);
-            tip.or_else(|| Some(format!("usage: {}", paragraph.strip_prefix("Usage: ")?)))
+            tip.or_else(|| Some(format!("usage: {}", form(paragraph.strip_prefix("Usage: ")?))))
         })
         .collect();
     let body = ErrorBody::new(Code::Usage, message);
@@ -55,6 +55,13 @@ fn body(text: &str) -> ErrorBody {
         true => body.hint("`fettle --help` lists the commands and flags"),
         false => body.hint(hints.join("; ")),
     }
+}
+
+/// clap counts flags that were given, also by the environment, as part of the form of the command; these are
+/// of every command, and never wanted.
+fn form(usage: &str) -> String {
+    let everywhere = [" --json", " --server <URL>", " --node <URL>"];
+    everywhere.iter().fold(usage.to_owned(), |usage, flag| usage.replace(flag, ""))
 }
 
 fn one_line(paragraph: &str) -> String {
@@ -77,6 +84,13 @@ mod tests {
         assert!(body.message.contains("<PATH>"), "{}", body.message);
         assert!(!body.message.contains('\n') && !body.message.starts_with("error"));
         assert!(body.hint.unwrap().starts_with("usage: fettle object upload"));
+    }
+
+    #[test]
+    fn the_form_of_a_command_has_no_flag_that_only_happens_to_be_given() {
+        let given = ["--json", "--server", "http://[::1]", "--node", "n", "object", "upload", "x"];
+        let hint = refusal(&given).hint.unwrap();
+        assert_eq!(hint, "usage: fettle object upload <NAME> <PATH>");
     }
 
     #[test]

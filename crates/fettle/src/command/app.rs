@@ -65,6 +65,9 @@ async fn list(context: &Context, glob: Option<&str>) -> Result<Exit, Failure> {
     let glob = names::parse_glob(glob)?;
     let lines = context.server()?.applications().list(glob.as_ref()).await?;
     let lines: Vec<ApplicationLine> = lines.try_collect().await?;
+    if lines.is_empty() {
+        context.output.say("there are no such applications");
+    }
     context.output.listing(&lines, show::applications)?;
     Ok(Exit::Done)
 }

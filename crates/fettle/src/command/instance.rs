@@ -5,13 +5,15 @@ use futures_util::TryStreamExt as _;
 use model::InstallationId;
 use model::lifecycle::InstanceState;
 use wire::v1::{
-    CreateRequest, DeleteRequest, InstanceBody, NameRequest, StopRequest, UpdateRequest,
+    CreateRequest, DeleteRequest, InstallationBody, InstanceBody, NameRequest, StopRequest,
+    UpdateRequest,
 };
 
 use super::several::{change_all, change_one};
 use super::show;
 use crate::args::{
-    DeleteArgs, InstanceCommand, NamesArgs, PsArgs, StatusArgs, StopArgs, UpdateArgs,
+    DeleteArgs, InstanceCommand, InstancesArgs, PsArgs, RevertArgs, StatusArgs, StopArgs,
+    UpdateArgs,
 };
 use crate::error::{Exit, Failure};
 use crate::names::{self, Takes, Target};
@@ -32,7 +34,7 @@ pub(crate) async fn instance(
 }
 
 /// `fettle start`
-pub(crate) async fn start(context: &Context, args: &NamesArgs) -> Result<Exit, Failure> {
+pub(crate) async fn start(context: &Context, args: &InstancesArgs) -> Result<Exit, Failure> {
     let change = |target: &Target| Change::Start(NameRequest { name: target.to_string() });
     change_all(context, &args.names, Takes::Instances, args.waiting, change).await
 }
@@ -45,7 +47,7 @@ pub(crate) async fn stop(context: &Context, args: &StopArgs) -> Result<Exit, Fai
 }
 
 /// `fettle restart`
-pub(crate) async fn restart(context: &Context, args: &NamesArgs) -> Result<Exit, Failure> {
+pub(crate) async fn restart(context: &Context, args: &InstancesArgs) -> Result<Exit, Failure> {
     let change =
         |target: &Target| Change::Restart(StopRequest { name: target.to_string(), timeout: None });
     change_all(context, &args.names, Takes::Instances, args.waiting, change).await
@@ -61,7 +63,7 @@ pub(crate) async fn update(context: &Context, args: &UpdateArgs) -> Result<Exit,
 }
 
 /// `fettle revert`
-pub(crate) async fn revert(context: &Context, args: &NamesArgs) -> Result<Exit, Failure> {
+pub(crate) async fn revert(context: &Context, args: &RevertArgs) -> Result<Exit, Failure> {
     let change = |target: &Target| Change::Revert(NameRequest { name: target.to_string() });
     change_all(context, &args.names, Takes::Both, args.waiting, change).await
 }
@@ -78,6 +80,15 @@ pub(crate) async fn delete(context: &Context, args: &DeleteArgs) -> Result<Exit,
 pub(crate) async fn ps(context: &Context, args: &PsArgs) -> Result<Exit, Failure> {
     let glob = names::parse_glob(args.glob.as_deref())?;
     let node = context.node()?;
+    if args.installations {
+        let lines = node.node().installations(glob.as_ref()).await?;
+        let installations: Vec<InstallationBody> = lines.try_collect().await?;
+        if installations.is_empty() {
+            context.output.say("there are no such installations");
+        }
+        context.output.listing(&installations, show::installations)?;
+        return Ok(Exit::Done);
+    }
     let lines = node.node().instances(glob.as_ref()).await?;
     let mut instances: Vec<InstanceBody> = lines.try_collect().await?;
     instances.retain(|instance| instance.state != InstanceState::Deleted);

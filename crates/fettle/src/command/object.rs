@@ -24,7 +24,7 @@ pub(crate) async fn object(context: &Context, command: &ObjectCommand) -> Result
         ObjectCommand::Upload { name, path, media_type, encoding } => {
             let stated = Stated {
                 media_type: media_type.as_deref().map(names::parse).transpose()?,
-                encoding: encoding.as_deref().map(names::parse_encoding).transpose()?,
+                encoding: encoding.as_deref().map(Encoding::parse_stated).transpose()?,
             };
             send(context, names::parse(name)?, path, stated).await
         }
@@ -100,6 +100,9 @@ async fn list(context: &Context, glob: Option<&str>) -> Result<Exit, Failure> {
     let glob = names::parse_glob(glob)?;
     let lines = context.server()?.objects().list(glob.as_ref()).await?;
     let lines: Vec<ObjectLine> = lines.try_collect().await?;
+    if lines.is_empty() {
+        context.output.say("there are no such objects");
+    }
     context.output.listing(&lines, show::objects)?;
     Ok(Exit::Done)
 }

@@ -29,6 +29,9 @@ pub(crate) async fn operation(
 async fn list(context: &Context) -> Result<Exit, Failure> {
     let node = context.node()?;
     let operations: Vec<OperationBody> = node.node().operations().await?.try_collect().await?;
+    if operations.is_empty() {
+        context.output.say("there are no operations");
+    }
     context.output.listing(&operations, show::operations)?;
     Ok(Exit::Done)
 }

@@ -57,6 +57,22 @@ pub(crate) enum ServerError {
         /// The directory.
         data: PathBuf,
     },
+    /// The directory is somebody else's: opening it would empty its `staging` and `trash`.
+    #[error("`{}` is not a server's directory, and not empty: `{entry}` is in it", .data.display())]
+    Foreign {
+        /// The directory.
+        data: PathBuf,
+        /// One of the things that lie there.
+        entry: String,
+    },
+    /// The directory cannot be looked at.
+    #[error("cannot list {}", .data.display())]
+    List {
+        /// The directory.
+        data: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The objects cannot be opened.
     #[error("cannot open the objects in {}", .data.display())]
     Objects {
@@ -118,6 +134,7 @@ struct Opened {
 
 fn open(places: &Places) -> Result<Opened, ServerError> {
     let disk = Disk::create(&places.data)?;
+    refuse_foreign(&places.data)?;
     // The objects have a lock of their own, which lies with them: they may be elsewhere.
     let lock = disk.try_lock(Path::new(LOCK), LockMode::Exclusive)?;
     let lock = lock.ok_or_else(|| ServerError::Locked { data: places.data.clone() })?;
@@ -135,6 +152,21 @@ fn open(places: &Places) -> Result<Opened, ServerError> {
             |source| ServerError::Applications { database: places.database.clone(), source },
         )?;
     Ok(Opened { objects, applications, _lock: lock })
+}
+
+/// A directory is a server's if it is empty or has a server's lock, which is the first thing that is made.
+fn refuse_foreign(data: &Path) -> Result<(), ServerError> {
+    let mut other = None;
+    let unreadable = |source| ServerError::List { data: data.to_owned(), source };
+    for entry in std::fs::read_dir(data).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        match name.to_str() {
+            Some(LOCK) => return Ok(()),
+            Some("lost+found") => {} // the root of a file system
+            _ => other = Some(name.to_string_lossy().into_owned()),
+        }
+    }
+    other.map_or(Ok(()), |entry| Err(ServerError::Foreign { data: data.to_owned(), entry }))
 }
 
 impl Opened {

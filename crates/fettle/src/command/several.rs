@@ -8,7 +8,7 @@ use futures_util::stream;
 use model::OperationId;
 use serde_json::{Map, Value, json};
 use wire::ErrorBody;
-use wire::v1::{OperationBody, OperationResult};
+use wire::v1::{InstallationBody, OperationBody, OperationKind, OperationResult};
 
 use super::show;
 use crate::args::Waiting;
@@ -87,9 +87,13 @@ pub(crate) async fn change_one(
     let ended = ended.and_then(wait::verdict)?;
     drop(shown);
     say_notes(output, &ended.operation);
+    say_next(output, &ended.operation, &ended.result);
     match &ended.result {
         OperationResult::Installed(body) => output.value(body, show::installed)?,
-        OperationResult::Installation(body) => output.value(body, show::installation_line)?,
+        OperationResult::Installation(body) => match ended.operation.kind {
+            OperationKind::Uninstall => output.value(body, show::uninstalled)?,
+            _ => output.value(body, show::installation_line)?,
+        },
         OperationResult::Instance(body) => output.value(body, show::instance_line)?,
     }
     Ok(Exit::Done)
@@ -119,6 +123,16 @@ fn say_unanswered(output: Output, operations: &[OperationId]) {
 pub(crate) fn say_notes(output: Output, operation: &OperationBody) {
     for note in &operation.notes {
         output.say(&format!("note: {note}"));
+    }
+}
+
+/// An installation that moved has not moved its instances.
+fn say_next(output: Output, operation: &OperationBody, result: &OperationResult) {
+    if let OperationResult::Installation(InstallationBody { installation, instances, .. }) = result
+        && operation.kind == OperationKind::Update
+        && !instances.is_empty()
+    {
+        output.say(&format!("its instances follow with `fettle update '{installation}/*'`"));
     }
 }
 

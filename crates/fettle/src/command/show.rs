@@ -47,6 +47,26 @@ pub(crate) fn instance_line(body: &InstanceBody) -> String {
     line
 }
 
+/// The end of an installation, in one line.
+pub(crate) fn uninstalled(body: &InstallationBody) -> String {
+    format!("{}  uninstalled", body.installation)
+}
+
+/// The table of `ps --installations`.
+pub(crate) fn installations(bodies: &[InstallationBody]) -> Table {
+    let mut table = Table::new(&["NAME", "VERSION", "PREVIOUS", "FROM", "INSTANCES"]);
+    for body in bodies {
+        table.row(vec![
+            body.installation.to_string(),
+            body.version.to_string(),
+            or_dash(body.previous.as_ref()),
+            body.origin.reference.to_string(),
+            body.instances.len().to_string(),
+        ]);
+    }
+    table
+}
+
 /// The table of `ps`.
 pub(crate) fn instances(bodies: &[InstanceBody]) -> Table {
     let mut table = Table::new(&["NAME", "STATE", "VERSION", "PID", "RESTARTS", "SINCE"]);

@@ -139,3 +139,18 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), &ended.stderr[..]), (Some(0), &b""[..]));
 }
+
+#[test]
+fn a_name_that_a_node_gives_and_a_file_that_is_not_there_have_hints_of_their_own() {
+    let world = World::empty();
+    for (arguments, wanted) in [
+        (&["status", "weather"][..], "ps --installations"),
+        (&["operation", "show", "7"], "operation list"),
+        (&["app", "publish", "none.toml"], "name a manifest"),
+        (&["app", "publish", "."], "name a manifest"),
+        (&["object", "upload", "demo/none", "none"], "name a file"),
+    ] {
+        let error = world.refused(arguments);
+        assert!(error["hint"].as_str().unwrap().contains(wanted), "{arguments:?}: {error}");
+    }
+}

@@ -72,6 +72,9 @@ fn an_application_is_published_installed_run_updated_reverted_and_removed() {
         let output = world.run(&["logs", "weather/1/1"]).stdout;
         assert!(output.contains("told to end"), "{output}");
         assert_eq!(world.json(&["delete", "weather/1/1"])["state"], "deleted");
+        assert_eq!(world.lines(&["ps"]), [] as [Value; 0]);
+        let left = world.lines(&["ps", "--installations"]);
+        assert_eq!((left.len(), &left[0]["installation"]), (1, &Value::from("weather/1")));
         assert_eq!(world.json(&["uninstall", "weather/1"])["installation"], "weather/1");
         assert_eq!(world.lines(&["ps"]), [] as [Value; 0]);
         assert_eq!(world.refused(&["status", "weather/1"])["code"], "not-found");
