@@ -2,6 +2,7 @@
 //! the network and of the other side's answers; a refusal of the other side is passed on as it came.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -152,6 +153,7 @@ impl ClientError {
     /// Which kind of refusal this is.
     pub fn code(&self) -> Code {
         match self {
+            ClientError::Unreachable { source, .. } if source.is_denied() => Code::Denied,
             ClientError::Unreachable { .. }
             | ClientError::Interrupted { .. }
             | ClientError::Stalled { .. } => Code::Unreachable,
@@ -166,8 +168,8 @@ impl ClientError {
     /// server, false for refusals.
     pub fn is_transient(&self) -> bool {
         match self {
-            ClientError::Unreachable { .. }
-            | ClientError::Interrupted { .. }
+            ClientError::Unreachable { source, .. } => !source.is_denied(),
+            ClientError::Interrupted { .. }
             | ClientError::Stalled { .. }
             | ClientError::Protocol { source: ProtocolFault::Short { .. }, .. } => true,
             // A full or damaged disk does not mend itself.
@@ -187,6 +189,9 @@ impl ClientError {
         let body = ErrorBody::from_error(self.code(), self);
         match self {
             ClientError::Refused { body, .. } => ErrorBody::clone(body),
+            ClientError::Unreachable { source, .. } if source.is_denied() => {
+                body.hint("the socket is its owner's: call as the account that runs it")
+            }
             ClientError::Unreachable { endpoint, .. } => {
                 body.hint(format!("is `fettle server` or `fettle node` running at {endpoint}?"))
             }
@@ -198,6 +203,21 @@ impl ClientError {
             }
             ClientError::OtherObject { .. } | ClientError::Setup { .. } => body,
         }
+    }
+}
+
+impl Transport {
+    /// Did the system refuse, rather than find nobody there? A socket of another account does.
+    fn is_denied(&self) -> bool {
+        let mut cause: Option<&dyn std::error::Error> = Some(&self.0);
+        while let Some(error) = cause {
+            let system = error.downcast_ref::<io::Error>();
+            if system.is_some_and(|system| system.kind() == io::ErrorKind::PermissionDenied) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
     }
 }
 

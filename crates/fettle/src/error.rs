@@ -178,9 +178,7 @@ impl Failure {
             Failure::Unwritten(_) => {
                 of(Code::Internal).hint("standard output has to lead to something that takes it")
             }
-            Failure::Sample(_)
-            | Failure::Runtime(_)
-            | Failure::Signals(_) => of(Code::Internal),
+            Failure::Sample(_) | Failure::Runtime(_) | Failure::Signals(_) => of(Code::Internal),
             Failure::Panic { .. } => of(Code::Internal)
                 .hint("this is a mistake in fettle; please report it with the command line"),
         }

@@ -120,6 +120,11 @@ impl TransferError {
             TransferError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Code::NotFound
             }
+            TransferError::Read { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Code::Denied
+            }
             TransferError::Read { .. } => Code::Internal,
             TransferError::NoContent { .. }
             | TransferError::NotPackable { .. }
@@ -134,6 +139,9 @@ impl TransferError {
             TransferError::Spool { .. } => Code::Internal,
             TransferError::Disk(error) if error.is_no_space() => Code::NoSpace,
             TransferError::Disk(error) if error.kind() == io::ErrorKind::NotFound => Code::NotFound,
+            TransferError::Disk(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Code::Denied
+            }
             TransferError::Disk(_) | TransferError::Parts { .. } => Code::Internal,
             TransferError::Incomplete { .. } => Code::Incomplete,
             TransferError::Mismatch { .. } => Code::DigestMismatch,
@@ -145,6 +153,15 @@ impl TransferError {
         let body = ErrorBody::from_error(self.code(), self);
         match self {
             TransferError::Call(error) => error.to_body(),
+            TransferError::Read { .. } => {
+                body.hint("is the path right, and may this account read what is there?")
+            }
+            TransferError::NoContent { .. } => body.hint("`-` sends what standard input says"),
+            TransferError::NotPackable { .. } => body.hint("take it out of the directory"),
+            TransferError::Info { .. } => body.hint(
+                "it holds `{\"Type\":\"type/subtype\",\"Encoding\":\"gzip\"}`; correct it or take it away",
+            ),
+            TransferError::Destination { .. } => body.hint("name the file to write"),
             TransferError::Changed { .. } => {
                 body.hint("repeat the command when nothing writes there any more")
             }
@@ -153,6 +170,9 @@ impl TransferError {
             }
             TransferError::Disk(error) if error.is_no_space() => {
                 body.hint("make room and repeat the command: what arrived is kept")
+            }
+            TransferError::Disk(_) => {
+                body.hint("is the path right, and may this account write there?")
             }
             TransferError::Incomplete { .. } => {
                 body.hint("wait until its upload is done, or repeat the upload")

@@ -3,6 +3,7 @@
 //!
 //! A crash is a restart: both repair themselves when they are opened, behind a lock on the data directory.
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -133,8 +134,8 @@ struct Opened {
 }
 
 fn open(places: &Places) -> Result<Opened, ServerError> {
-    let disk = Disk::create(&places.data)?;
     refuse_foreign(&places.data)?;
+    let disk = Disk::create(&places.data)?;
     // The objects have a lock of their own, which lies with them: they may be elsewhere.
     let lock = disk.try_lock(Path::new(LOCK), LockMode::Exclusive)?;
     let lock = lock.ok_or_else(|| ServerError::Locked { data: places.data.clone() })?;
@@ -154,19 +155,32 @@ fn open(places: &Places) -> Result<Opened, ServerError> {
     Ok(Opened { objects, applications, _lock: lock })
 }
 
-/// A directory is a server's if it is empty or has a server's lock, which is the first thing that is made.
+/// A directory is a server's if it has a server's lock, or nothing but what a start that was cut off leaves.
 fn refuse_foreign(data: &Path) -> Result<(), ServerError> {
+    let entries = match std::fs::read_dir(data) {
+        Ok(entries) => entries,
+        // Not there yet, or no directory: making one says why.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(());
+        }
+        Err(source) => return Err(ServerError::List { data: data.to_owned(), source }),
+    };
     let mut other = None;
-    let unreadable = |source| ServerError::List { data: data.to_owned(), source };
-    for entry in std::fs::read_dir(data).map_err(unreadable)? {
-        let name = entry.map_err(unreadable)?.file_name();
+    for entry in entries {
+        let entry = entry.map_err(|source| ServerError::List { data: data.to_owned(), source })?;
+        let name = entry.file_name();
         match name.to_str() {
             Some(LOCK) => return Ok(()),
             Some("lost+found") => {} // the root of a file system
+            Some("staging" | "trash") if is_empty(&entry.path()) => {}
             _ => other = Some(name.to_string_lossy().into_owned()),
         }
     }
     other.map_or(Ok(()), |entry| Err(ServerError::Foreign { data: data.to_owned(), entry }))
+}
+
+fn is_empty(directory: &Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 impl Opened {

@@ -110,6 +110,38 @@ fn what_is_not_there_cannot_be_read_removed_or_sent() {
 }
 
 #[test]
+fn what_this_machine_refuses_has_a_hint_about_this_machine() {
+    let world = World::with_server();
+    let file = world.write("a.txt", "hello");
+    world.json(&["object", "upload", "a", &file]);
+    fs::create_dir(world.path("dir")).unwrap();
+    world.write("odd.txt", "hello");
+    world.write("odd.txt.__info", "no JSON");
+    for (arguments, code, hint) in [
+        (&["object", "download", "a", "none/out"][..], "not-found", "path"),
+        (&["object", "download", "a", "dir"], "usage", "name the file"),
+        (&["object", "upload", "b", "/dev/null"], "usage", "standard input"),
+        (&["object", "upload", "b", "odd.txt"], "usage", "\"Type\""),
+        (&["object", "upload", "b", &file, "--encoding", "br"], "unsupported", "use one"),
+    ] {
+        let error = world.refused(arguments);
+        assert_eq!(error["code"], code, "{arguments:?}");
+        assert!(error["hint"].as_str().unwrap().contains(hint), "{error}");
+    }
+}
+
+#[test]
+fn where_standard_output_is_full_it_is_said() {
+    let world = World::with_server();
+    world.json(&["object", "upload", "a", &world.write("a.txt", "hello")]);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = world.command(&["--json", "object", "list"]);
+    let ended = command.stdout(full).output().unwrap();
+    let said: Value = serde_json::from_slice(&ended.stderr).unwrap();
+    assert_eq!((ended.status.code(), &said["error"]["code"]), (Some(1), &json!("no-space")));
+}
+
+#[test]
 fn a_deleted_object_is_gone_and_its_name_is_free() {
     let world = World::with_server();
     world.json(&["object", "upload", "a", &world.write("a.txt", "one")]);

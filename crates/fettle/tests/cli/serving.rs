@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use crate::harness::{Server, World};
 
@@ -81,6 +82,37 @@ fn databases_and_buckets_that_come_later_are_unsupported() {
     for (flag, url) in [("--database", "postgres://db/fettle"), ("--blobs", "s3://bucket/prefix")] {
         assert_eq!(world.refused(&["server", flag, url])["code"], "unsupported");
     }
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_refused_and_left_alone() {
+    let world = World::empty();
+    world.write("other/staging/precious", "bytes");
+    let start = ["server", "--listen", "127.0.0.1:0", "--data", "other"];
+    let error = world.refused(&start);
+    assert_eq!(error["code"], "usage");
+    assert!(error["message"].as_str().unwrap().contains("`staging` is in it"), "{error}");
+    assert_eq!(fs::read(world.path("other/staging/precious")).unwrap(), b"bytes");
+    assert_eq!(fs::read_dir(world.path("other")).unwrap().count(), 1);
+    world.write("file", "bytes");
+    assert_eq!(
+        world.refused(&["server", "--listen", "127.0.0.1:0", "--data", "file"])["code"],
+        "usage"
+    );
+}
+
+#[test]
+fn a_socket_of_another_account_is_denied_not_unreachable() {
+    let world = World::empty();
+    let path = world.path("s.sock");
+    let _listening = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    if UnixStream::connect(&path).is_ok() {
+        return; // root is let in everywhere
+    }
+    let error = world.refused(&["--node", &format!("unix://{}", path.display()), "ps"]);
+    assert_eq!(error["code"], "denied");
+    assert!(error["hint"].as_str().unwrap().contains("account"), "{error}");
 }
 
 #[test]

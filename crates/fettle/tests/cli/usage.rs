@@ -49,7 +49,6 @@ fn illegal_names_are_refused_before_anybody_is_asked() {
         &["object", "stat", "a/../b"][..],
         &["object", "upload", "a//b", "file"],
         &["object", "upload", "a", "file", "--type", "tar"],
-        &["object", "upload", "a", "file", "--encoding", "br"],
         &["object", "list", "a\nb"],
         &["app", "show", "Demo"],
         &["app", "show", "demo@one"],
