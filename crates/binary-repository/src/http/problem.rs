@@ -18,7 +18,7 @@ fn storage(error: &StorageError) -> Code {
 
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Problem {
-        ErrorBody::from_error(storage(&error), &error).into()
+        problem(storage(&error), &error)
     }
 }
 
@@ -114,6 +114,7 @@ fn hint(code: Code) -> Option<&'static str> {
         Code::Damaged => {
             Some("upload the object again under the same name: its bytes are replaced")
         }
+        Code::NoSpace => Some("make room on the disk of the repository and repeat the command"),
         Code::InUse => Some("remove the versions that need it first"),
         Code::Incomplete | Code::Busy => Some("repeat the upload: what was received is kept"),
         _ => None,

@@ -28,7 +28,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Path(value)),
             Err(PathRejection::FailedToDeserializePathParams(why)) => {
-                Err(Problem::new(Code::BadName, why.body_text()))
+                Err(Problem::new(Code::BadName, why.into_kind().to_string()))
             }
             Err(other) => Err(Problem::new(Code::Internal, other.body_text())),
         }
