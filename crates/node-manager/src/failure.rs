@@ -3,7 +3,7 @@
 
 use durable::DiskError;
 use model::lifecycle::{Illegal, InstallationEvent, InstallationState};
-use model::{InstallationId, InstanceId, OperationId, Title, Version};
+use model::{InstallationId, InstanceId, OperationId, Reference, Title, Version};
 use wire::v1::{ExitBody, InvalidEnvelope};
 use wire::{Code, ErrorBody};
 
@@ -63,15 +63,25 @@ pub(crate) enum Failure {
         /// Its version.
         version: Version,
     },
-    /// There is nothing newer.
-    #[error("`{name}` is on version {version}, and the repository has nothing newer ({found})")]
+    /// There is nothing newer, for the reference that it follows.
+    #[error("`{installation}` is on version {version}, and `{reference}` leads to {found}")]
     NothingNew {
         /// Which.
-        name: String,
+        installation: InstallationId,
         /// What it is on.
         version: Version,
-        /// What was found.
+        /// What it follows.
+        reference: Reference,
+        /// Where that leads.
         found: Version,
+    },
+    /// The instance is where its installation is.
+    #[error("`{instance}` is on version {version}, and so is its installation")]
+    Current {
+        /// Which.
+        instance: InstanceId,
+        /// The version.
+        version: Version,
     },
     /// There is nothing to go back to.
     #[error("`{name}` has no previous version to go back to")]
@@ -165,7 +175,9 @@ impl Failure {
             Failure::Client(error) => error.code(),
             Failure::HasInstances { .. } => Code::InUse,
             Failure::OtherTitle { .. } => Code::OtherTitle,
-            Failure::NothingNew { .. } | Failure::NoPrevious { .. } => Code::NothingNew,
+            Failure::NothingNew { .. } | Failure::Current { .. } | Failure::NoPrevious { .. } => {
+                Code::NothingNew
+            }
             Failure::EndedAtOnce { .. } | Failure::Installation(_) => Code::WrongState,
             Failure::Panicked { .. } => Code::Internal,
             Failure::Install(error) => install_code(error),
@@ -205,7 +217,7 @@ impl Failure {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Failure::NotFound { .. } | Failure::Read(ReadError::NotFound { .. }) => {
-                "see `fettle ps` for the instances of this node".into()
+                "`fettle ps` lists the instances of this node, `fettle ps --installations` what is installed".into()
             }
             Failure::Busy { operation, .. } => {
                 format!("wait for it: fettle operation wait {operation}")
@@ -213,6 +225,12 @@ impl Failure {
             Failure::NoServer => "start the node with --server URL".into(),
             Failure::HasInstances { instances, .. } => {
                 format!("delete them first: fettle delete --stop {}", list(instances).replace(", ", " "))
+            }
+            Failure::NothingNew { installation, .. } => {
+                format!("for another version: fettle update {installation} --to REF")
+            }
+            Failure::Current { instance, .. } => {
+                format!("the installation moves first: fettle update {}", instance.installation)
             }
             Failure::OtherTitle { .. } => "install it beside: fettle install REF".into(),
             Failure::EndedAtOnce { instance, .. } => format!("read on: fettle logs --stderr {instance}"),

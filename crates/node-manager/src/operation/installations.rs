@@ -140,7 +140,7 @@ pub(super) async fn update(
             let reference = to.unwrap_or(&installation.origin.reference);
             entry.phase("asking the repository");
             let found = find_envelope(&connection, reference, &core.config.profiles).await?;
-            check_update(core, id, &installation.current, &found, to.is_some()).await?;
+            check_update(core, id, &installation.current, &found, reference, to.is_some()).await?;
             entry.decide(|memo| memo.envelope = Some(found.clone())).await?;
             found
         }
@@ -234,6 +234,7 @@ async fn check_update(
     id: &InstallationId,
     current: &VersionName,
     found: &EnvelopeBody,
+    reference: &Reference,
     asked_for: bool,
 ) -> Result<(), Failure> {
     if found.title != id.title {
@@ -256,8 +257,9 @@ async fn check_update(
     let newer = asked_for || found.version > have.version;
     if same || !newer {
         return Err(Failure::NothingNew {
-            name: id.to_string(),
+            installation: id.clone(),
             version: have.version,
+            reference: reference.clone(),
             found: found.version.clone(),
         });
     }

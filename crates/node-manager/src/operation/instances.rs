@@ -168,8 +168,7 @@ pub(super) async fn update(
         })
         .await?;
     if entry.memo().version.is_none() && installation.current == on {
-        let version = on.version;
-        return Err(Failure::NothingNew { name: id.to_string(), found: version.clone(), version });
+        return Err(Failure::Current { instance: id.clone(), version: on.version });
     }
     switch(core, entry, &handle, installation.current).await
 }
