@@ -2,10 +2,12 @@
 //! pieces, so that memory stays bounded whatever comes in.
 
 use std::io::{self, Read};
+use std::pin::pin;
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
+use futures_util::future::{Either, select};
 use tokio::sync::mpsc;
 
 use super::blocking;
@@ -44,8 +46,12 @@ pub async fn read_in_order<T: Send + 'static>(
         let _ = sender.send(Ok(Piece::End)).await; // a reader that has had enough does not listen
     };
     let reader = BodyReader { pieces, current: Bytes::new(), ended: false };
-    let (answer, ()) = futures_util::future::join(blocking(move || work(reader)), feed).await;
-    answer
+    // A refusal does not wait for bytes that it does not want: the client may be waiting for it.
+    let (work, feed) = (pin!(blocking(move || work(reader))), pin!(feed));
+    match select(work, feed).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(((), work)) => work.await,
+    }
 }
 
 impl Read for BodyReader {
@@ -68,3 +74,22 @@ impl Read for BodyReader {
 
 /// Pieces on their way from the network to the reader; hyper's are of 8 to 400 KiB.
 const PIECES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_needs_no_bytes_does_not_wait_for_them() {
+        let silent = futures_util::stream::pending::<Result<Bytes, io::Error>>();
+        assert_eq!(read_in_order(Body::from_stream(silent), |_| "refused").await, "refused");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_to_its_end() {
+        let pieces = ["one ", "", "two"].map(|piece| Ok::<_, io::Error>(Bytes::from(piece)));
+        let body = Body::from_stream(futures_util::stream::iter(pieces));
+        let text = read_in_order(body, |reader| io::read_to_string(reader).unwrap()).await;
+        assert_eq!(text, "one two");
+    }
+}
