@@ -106,7 +106,7 @@ fn a_socket_of_another_account_is_denied_not_unreachable() {
     let world = World::empty();
     let path = world.path("s.sock");
     let _listening = UnixListener::bind(&path).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if UnixStream::connect(&path).is_ok() {
         return; // root is let in everywhere
     }
