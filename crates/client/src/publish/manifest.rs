@@ -126,6 +126,12 @@ pub enum ManifestFault {
         /// Which one.
         what: String,
     },
+    /// Not three numbers, and perhaps more.
+    #[error("`{text}` is no version: three numbers are wanted, as in `1.4.0`")]
+    Version {
+        /// As it was given.
+        text: String,
+    },
     /// A version that cannot be part of a file name.
     #[error("the version is longer than {VERSION_BYTES} characters")]
     LongVersion,
@@ -224,7 +230,7 @@ impl std::error::Error for TomlFault {}
 struct RawManifest {
     title: Title,
     name: AppName,
-    version: Spanned<Version>,
+    version: Spanned<String>,
     #[serde(default)]
     args: Vec<Spanned<String>>,
     #[serde(default)]
@@ -278,10 +284,12 @@ enum RawRestartOn {
 impl RawManifest {
     /// What the types of the fields cannot say; a refusal says at which byte of the text.
     fn check(self, dir: &Path) -> Result<Manifest, (usize, ManifestFault)> {
-        let version = self.version.get_ref().clone();
-        if version.to_string().len() > VERSION_BYTES {
-            return Err((self.version.span().start, ManifestFault::LongVersion));
+        let at = self.version.span().start;
+        let text = self.version.into_inner();
+        if text.len() > VERSION_BYTES {
+            return Err((at, ManifestFault::LongVersion));
         }
+        let version = Version::parse(&text).map_err(|_| (at, ManifestFault::Version { text }))?;
         let mut args = Vec::with_capacity(self.args.len());
         for (number, arg) in (1..).zip(self.args) {
             args.push(no_nul(arg, || format!("argument {number}"))?);
@@ -481,7 +489,7 @@ window = "10s"
         };
         for ((from, to), line, says) in [
             (("\"weather\"", "\"Weather\""), 2, "begins with a letter or digit"),
-            (("1.4.0", "1.4"), 4, "version"),
+            (("1.4.0", "1.4"), 4, "`1.4` is no version"),
             (("title =", "titel ="), 2, "unknown field `titel`"),
             (("LANG", "FETTLE_X"), 6, "set by the node"),
             (("linux-amd64 =", "\"Linux amd64\" ="), 9, "a-z, 0-9"),
