@@ -239,7 +239,7 @@ impl Failure {
             }
             Failure::Refusal(Refusal::Abandoned { .. }) => "restart the node manager".into(),
             Failure::Refusal(Refusal::Launch { instance, .. }) => {
-                format!("the instance is there: fettle status {instance}")
+                format!("the instance is there: fettle logs --stderr {instance}, fettle status {instance}")
             }
             Failure::Install(InstallError::Receive { source, .. }) => match source {
                 ReceiveError::Digest { .. } | ReceiveError::Size { .. } => {

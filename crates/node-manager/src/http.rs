@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use futures_util::{StreamExt as _, stream};
-use model::{Glob, InstallationId, InstanceId, OperationId, Policy, Title};
+use model::{Glob, InstallationId, InstanceId, OperationId, Policy};
 use tokio::sync::mpsc;
 use wire::serve::{Calling, Closing, Json, Path, Query, Service, listing, ndjson};
 use wire::v1::{
@@ -16,7 +16,7 @@ use wire::v1::{
     LogStream, LogsQuery, NameRequest, OperationBody, StatusBody, StopRequest, UpdateRequest,
     WaitQuery,
 };
-use wire::{Code, Problem, route};
+use wire::{Code, ErrorBody, Problem, route};
 
 use crate::failure::Failure;
 use crate::logs;
@@ -75,9 +75,9 @@ async fn installations(
 
 async fn installation(
     State(core): Shared,
-    Path((title, number)): Path<(Title, u32)>,
+    Path((title, number)): Path<(String, String)>,
 ) -> Answer<InstallationBody> {
-    let id = InstallationId { title, number };
+    let id: InstallationId = named(&format!("{title}/{number}"))?;
     core.installation_body(&id).await.map(Json).map_err(problem)
 }
 
@@ -89,19 +89,19 @@ async fn instances(State(core): Shared, Query(query): Query<GlobQuery>) -> Respo
 
 async fn instance(
     State(core): Shared,
-    Path((title, number, instance)): Path<(Title, u32, u32)>,
+    Path((title, number, instance)): Path<(String, String, String)>,
 ) -> Answer<InstanceBody> {
-    let id = InstanceId { installation: InstallationId { title, number }, number: instance };
+    let id: InstanceId = named(&format!("{title}/{number}/{instance}"))?;
     Ok(Json(core.handle(&id).map_err(problem)?.view().body))
 }
 
 async fn instance_logs(
     State(core): Shared,
-    Path((title, number, instance)): Path<(Title, u32, u32)>,
+    Path((title, number, instance)): Path<(String, String, String)>,
     Query(query): Query<LogsQuery>,
     Extension(mut closing): Extension<Closing>,
 ) -> Result<Response, Problem> {
-    let id = InstanceId { installation: InstallationId { title, number }, number: instance };
+    let id: InstanceId = named(&format!("{title}/{number}/{instance}"))?;
     let handle = core.handle(&id).map_err(problem)?;
     let stream = query.stream.unwrap_or(LogStream::Stdout);
     let (sender, receiver) = mpsc::channel(LINES);
@@ -208,7 +208,8 @@ async fn update(
     let target: Target = named(&request.name)?;
     if request.to.is_some() && matches!(target, Target::Instance(_)) {
         let why = "an instance moves to its installation's version: `to` is for installations";
-        return Err(Problem::new(Code::Usage, why));
+        let hint = "move the installation with `to` first, then the instance without";
+        return Err(ErrorBody::new(Code::Usage, why).hint(hint).into());
     }
     submit(core, id, caller, Request::Update(target, request)).await
 }

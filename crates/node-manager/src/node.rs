@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use client::{Connection, Endpoint};
+use durable::record::RecordError;
 use durable::{Disk, DiskError, Lock, LockMode};
 use futures_util::stream::{self, StreamExt as _};
 use model::{Caller, Digest, InstallationId, InstanceId, OperationId, Policy, Timestamp, Title};
@@ -214,12 +215,12 @@ fn open_tree(disk: Disk, boot: &str) -> Result<(Disk, Lock, Journal), OpenError>
                 return Err(OpenError::Foreign { root: root.to_owned(), found });
             }
             let format = FormatRecord { created: now() };
-            record::write(&disk, &layout::format(), &format).map_err(OpenError::damaged)?;
+            record::write(&disk, &layout::format(), &format).map_err(OpenError::of_record)?;
         }
         Err(Unusable::TooNew { found, known, .. }) => {
             return Err(OpenError::TooNew { root: root.to_owned(), found, known });
         }
-        Err(unusable) => return Err(OpenError::damaged(unusable)),
+        Err(unusable) => return Err(OpenError::of_record(unusable)),
     }
     for directory in [layout::blobs(), layout::trees(), layout::apps(), layout::operations()] {
         disk.make_dir(&directory, 0o755)?;
@@ -230,6 +231,7 @@ fn open_tree(disk: Disk, boot: &str) -> Result<(Disk, Lock, Journal), OpenError>
     close_trees(&disk)?;
     let journal = Journal::open(disk.clone()).map_err(|error| match error {
         JournalError::Disk(error) => OpenError::Disk(error),
+        JournalError::Record(unusable) => OpenError::of_record(unusable),
         other => OpenError::damaged(other),
     })?;
     Ok((disk, lock, journal))
@@ -276,6 +278,14 @@ fn close_trees(disk: &Disk) -> Result<(), DiskError> {
 impl OpenError {
     fn damaged(source: impl std::error::Error + Send + Sync + 'static) -> OpenError {
         OpenError::Damaged { source: Box::new(source) }
+    }
+
+    /// A disk that refuses says nothing about what is on it.
+    fn of_record(unusable: Unusable) -> OpenError {
+        match unusable {
+            Unusable::Disk { source: RecordError::Disk(error), .. } => OpenError::Disk(error),
+            other => OpenError::damaged(other),
+        }
     }
 }
 

@@ -306,7 +306,8 @@ impl Entry {
     fn change(&self, change: impl FnOnce(&mut Live)) {
         self.live.send_modify(|live| {
             change(live);
-            live.progressed = now();
+            // Nothing comes further after the end.
+            live.progressed = live.record.ended.unwrap_or_else(now);
             live.revision += 1;
         });
     }
