@@ -1,14 +1,14 @@
 //! Operations: done once, watched by revision, going on after the manager ended in the middle.
 
 use client::Change;
-use model::InstallationId;
 use model::lifecycle::{InstanceState, OperationState};
+use model::{Digest, InstallationId};
 use wire::Code;
 use wire::v1::{InstallRequest, InstallationBody, OperationBody, OperationResult, ProgramBody};
 
 use crate::cable::Cable;
 use crate::machine::{
-    Machine, create, delete, install, new_id, revert, start, stop, uninstall, update,
+    Machine, create, delete, eventually, install, new_id, revert, start, stop, uninstall, update,
 };
 use crate::world::{World, envelope, names_in, noise};
 
@@ -102,6 +102,10 @@ async fn an_install_that_was_cut_off_with_its_manager_goes_on_and_ends_the_same(
     let change = Change::Install(InstallRequest { start: true, ..install("large") });
     machine.node.node().submit(id, &change).await.unwrap();
     cable.was_spent().await;
+    let partial = format!("staging/receive-{}", Digest::of(&program).hex());
+    let partial = machine.root.join(partial);
+    let arrived = || partial.metadata().map_or(0, |partial| partial.len());
+    eventually("most of what was let through has arrived", || arrived() > 900_000).await;
     machine.turn_off().await;
     // Another version comes meanwhile: what was decided stays decided.
     publish_large(&world, "1.1.0").await;

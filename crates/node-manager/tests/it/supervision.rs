@@ -164,7 +164,9 @@ async fn what_a_program_leaves_behind_ends_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_process_gets_sigterm_once() {
-    let lines = "trap 'echo term >> terms' TERM; echo ready > ready; while :; do sleep 0.02; done";
+    // `wait` is interrupted at once, so that a second signal finds no first one pending.
+    let lines =
+        "trap 'echo term >> terms' TERM; echo ready > ready; while :; do sleep 1000 & wait; done";
     let (_world, machine, id) = with(lines, RestartWord::Failure, 5).await;
     machine.done(start(&id)).await;
     let workspace = workspace(&machine, &id);
