@@ -193,7 +193,11 @@ impl ClientError {
                 body.hint("the socket is its owner's: call as the account that runs it")
             }
             ClientError::Unreachable { endpoint, .. } => {
-                body.hint(format!("is `fettle server` or `fettle node` running at {endpoint}?"))
+                let who = match endpoint {
+                    Endpoint::Unix(_) => "`fettle node`",
+                    Endpoint::Http(_) => "`fettle server` or `fettle node`",
+                };
+                body.hint(format!("is {who} running at {endpoint}?"))
             }
             ClientError::Interrupted { .. } | ClientError::Stalled { .. } => {
                 body.hint("repeat the command: what arrived is kept")

@@ -164,10 +164,7 @@ impl Node {
             tenure: Arc::new(lock),
         });
         core.find_instances().await?;
-        for entry in core.journal.unfinished() {
-            tracing::info!(operation = %entry.id(), "goes on after a restart");
-            tokio::spawn(operation::run(core.clone(), entry));
-        }
+        operation::resume(&core);
         Ok(Node { core })
     }
 

@@ -295,6 +295,23 @@ impl Request {
         }
     }
 
+    /// The installation that it is about; an install has none yet.
+    pub(crate) fn installation(&self) -> Option<&InstallationId> {
+        match self {
+            Request::Install(_) => None,
+            Request::Create(request) => Some(&request.installation),
+            Request::Uninstall(id)
+            | Request::Update(Target::Installation(id), _)
+            | Request::Revert(Target::Installation(id), _) => Some(id),
+            Request::Start(id)
+            | Request::Stop(id, _)
+            | Request::Restart(id, _)
+            | Request::Delete(id, _)
+            | Request::Update(Target::Instance(id), _)
+            | Request::Revert(Target::Instance(id), _) => Some(&id.installation),
+        }
+    }
+
     /// The thing that it is about, in words.
     pub(crate) fn target(&self) -> String {
         match self {

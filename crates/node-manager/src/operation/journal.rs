@@ -206,6 +206,11 @@ impl Entry {
         self.live.borrow().record.request.clone()
     }
 
+    /// When it was asked for.
+    pub(crate) fn started(&self) -> Timestamp {
+        self.live.borrow().record.started
+    }
+
     /// Who asked.
     pub(crate) fn caller(&self) -> Caller {
         self.live.borrow().record.created_by.clone()

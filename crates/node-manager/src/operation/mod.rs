@@ -9,4 +9,4 @@ mod journal;
 mod work;
 
 pub(crate) use journal::{Entry, Journal, JournalError};
-pub(crate) use work::run;
+pub(crate) use work::{resume, run};

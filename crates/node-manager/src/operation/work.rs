@@ -1,9 +1,11 @@
 //! Runs one operation to its verdict.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use model::{InstallationId, Timestamp};
 use wire::v1::OperationResult;
 
 use super::journal::Entry;
@@ -29,6 +31,38 @@ pub(crate) async fn run(core: Arc<Core>, entry: Arc<Entry>) {
     entry.end(verdict.map_err(|failure| failure.to_body())).await;
 }
 
+/// Goes on with what was asked for before a restart and has no verdict.
+pub(crate) fn resume(core: &Arc<Core>) {
+    let facts = |entry: Arc<Entry>| {
+        let installation = entry.request().installation().cloned();
+        (entry.started(), installation, entry)
+    };
+    for queue in queues(core.journal.unfinished().into_iter().map(facts).collect()) {
+        let core = core.clone();
+        tokio::spawn(async move {
+            for entry in queue {
+                tracing::info!(operation = %entry.id(), "goes on after a restart");
+                run(core.clone(), entry).await;
+            }
+        });
+    }
+}
+
+/// What concerns one installation goes on in the order in which it was asked for: a start after a stop must
+/// not become a stop after a start. What concerns none waits for nobody.
+fn queues<T>(mut asked: Vec<(Timestamp, Option<InstallationId>, T)>) -> Vec<Vec<T>> {
+    asked.sort_by_key(|(started, ..)| *started);
+    let (mut alone, mut ordered) = (Vec::new(), BTreeMap::<InstallationId, Vec<T>>::new());
+    for (_, installation, entry) in asked {
+        match installation {
+            Some(installation) => ordered.entry(installation).or_default().push(entry),
+            None => alone.push(vec![entry]),
+        }
+    }
+    alone.extend(ordered.into_values());
+    alone
+}
+
 async fn work(
     core: &Arc<Core>,
     entry: &Arc<Entry>,
@@ -52,5 +86,28 @@ async fn work(
         Request::Delete(id, request) => instances::delete(core, entry, &id, request.stop).await,
         Request::Update(Target::Instance(id), _) => instances::update(core, entry, &id).await,
         Request::Revert(Target::Instance(id), _) => instances::revert(core, entry, &id).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_concerns_one_installation_goes_on_in_the_order_in_which_it_was_asked_for() {
+        let at = |second: i64, installation: Option<&str>, what| {
+            let installation = installation.map(|text| text.parse().unwrap());
+            (Timestamp::from_millis(second * 1000), installation, what)
+        };
+        let asked = vec![
+            at(3, Some("a/1"), "start a"),
+            at(4, None, "install x"),
+            at(1, Some("b/1"), "stop b"),
+            at(2, Some("a/1"), "stop a"),
+            at(5, None, "install y"),
+        ];
+        let expected =
+            vec![vec!["install x"], vec!["install y"], vec!["stop a", "start a"], vec!["stop b"]];
+        assert_eq!(queues(asked), expected);
     }
 }
