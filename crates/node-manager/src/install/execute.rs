@@ -12,7 +12,7 @@ use wire::serve::blocking;
 use wire::v1::{EnvelopeBody, InvalidEnvelope, PinBody};
 
 use super::plan::{Need, Plan, Present, Room, Step, plan};
-use super::receive::{ReceiveError, receive, unpack_blob};
+use super::receive::{Meter, ReceiveError, receive, unpack_blob};
 use super::unpack::UnpackError;
 use crate::locks::Locks;
 use crate::store::{CannotUnpack, Form, Store};
@@ -25,6 +25,8 @@ pub(crate) trait Reporter: Send + Sync {
     fn total(&self, bytes: u64);
     /// So many more bytes were moved.
     fn advance(&self, bytes: u64);
+    /// So many bytes have to be moved once more.
+    fn retreat(&self, bytes: u64);
     /// Something that the user should know, and that stops nothing.
     fn note(&self, note: String);
 }
@@ -168,10 +170,8 @@ pub(crate) async fn bring_in(fetch: &Fetch, envelope: &Envelope) -> Result<(), I
     let needs = Need::of(envelope)?;
     let store = fetch.store.clone();
     let plan = blocking(move || {
-        let facts = needs.into_iter().map(|need| Ok((present(&store, &need)?, need)));
-        let facts = facts.collect::<Result<Vec<_>, DiskError>>()?;
-        let plan =
-            plan(&facts.into_iter().map(|(present, need)| (need, present)).collect::<Vec<_>>());
+        let fact = |need| present(&store, &need).map(|present| (need, present));
+        let plan = plan(&needs.into_iter().map(fact).collect::<Result<Vec<_>, DiskError>>()?);
         check_room(&store, &plan)?;
         Ok::<_, InstallError>(plan)
     });
@@ -265,8 +265,9 @@ async fn receive_with_retries(
     unpack: Option<crate::store::TreeKey>,
 ) -> Result<Dropped, ReceiveError> {
     let mut pauses = PAUSES.iter();
+    let meter = Arc::new(Meter::new(fetch.reporter.clone()));
     loop {
-        let outcome = receive(&fetch.store, &fetch.connection, pin, unpack, &fetch.reporter).await;
+        let outcome = receive(&fetch.store, &fetch.connection, pin, unpack, &meter).await;
         match outcome {
             Err(ReceiveError::Transfer { ref source, .. }) if source.is_transient() => {
                 let Some(pause) = pauses.next() else { return outcome };

@@ -8,6 +8,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use archive::Dropped;
 use bytes::Bytes;
@@ -85,11 +86,11 @@ pub(super) async fn receive(
     connection: &Connection,
     pin: &Pin,
     unpack: Option<TreeKey>,
-    reporter: &Arc<dyn Reporter>,
+    meter: &Arc<Meter>,
 ) -> Result<Dropped, ReceiveError> {
-    let mut outcome = attempt(store, connection, pin, unpack, reporter).await;
+    let mut outcome = attempt(store, connection, pin, unpack, meter).await;
     if matches!(outcome, Ok(Attempt::Again)) {
-        outcome = attempt(store, connection, pin, unpack, reporter).await;
+        outcome = attempt(store, connection, pin, unpack, meter).await;
     }
     match outcome {
         Ok(Attempt::Done(dropped)) => Ok(dropped),
@@ -117,6 +118,30 @@ impl ReceiveError {
     }
 }
 
+/// How far one object is, over all attempts to receive it: what is there already when an attempt begins
+/// was counted by the one before.
+pub(super) struct Meter {
+    reporter: Arc<dyn Reporter>,
+    position: AtomicU64,
+}
+
+impl Meter {
+    /// Nothing is there.
+    pub(super) fn new(reporter: Arc<dyn Reporter>) -> Meter {
+        Meter { reporter, position: AtomicU64::new(0) }
+    }
+
+    /// So many bytes are there now; fewer than before, if some were wrong.
+    fn reached(&self, position: u64) {
+        let before = self.position.swap(position, Ordering::Relaxed);
+        match position.checked_sub(before) {
+            Some(0) => {}
+            Some(more) => self.reporter.advance(more),
+            None => self.reporter.retreat(before - position),
+        }
+    }
+}
+
 enum Attempt {
     Done(Dropped),
     /// What was there before was wrong, and is gone now.
@@ -128,7 +153,7 @@ async fn attempt(
     connection: &Connection,
     pin: &Pin,
     unpack: Option<TreeKey>,
-    reporter: &Arc<dyn Reporter>,
+    meter: &Arc<Meter>,
 ) -> Result<Attempt, ReceiveError> {
     let object = pin.object.to_string();
     let disk_error = |source| ReceiveError::Disk { object: object.clone(), source };
@@ -141,7 +166,7 @@ async fn attempt(
     });
     let staged = staged.await.map_err(disk_error)?;
     let there = staged.len();
-    reporter.advance(there);
+    meter.reached(there);
     let incoming = if there < pin.size {
         let opened = connection.objects().open(&pin.object, there, Some(&pin.digest)).await;
         let incoming = opened.map_err(transfer_error)?;
@@ -154,8 +179,7 @@ async fn attempt(
         None
     };
     let (sender, pieces) = mpsc::channel(PIECES);
-    let (worker_store, worker_pin, worker_reporter) =
-        (store.clone(), pin.clone(), reporter.clone());
+    let (worker_store, worker_pin, worker_meter) = (store.clone(), pin.clone(), meter.clone());
     let work = blocking(move || {
         let intake = Intake {
             staged,
@@ -164,7 +188,7 @@ async fn attempt(
             hasher: Hasher::new(),
             pieces,
             current: Bytes::new(),
-            reporter: worker_reporter,
+            meter: worker_meter,
             failed: None,
         };
         take_in(&worker_store, &worker_pin, unpack, intake)
@@ -255,7 +279,7 @@ struct Intake {
     hasher: Hasher,
     pieces: mpsc::Receiver<Bytes>,
     current: Bytes,
-    reporter: Arc<dyn Reporter>,
+    meter: Arc<Meter>,
     /// The disk's refusal, which an archive reader in between would wrap beyond recognition.
     failed: Option<DiskError>,
 }
@@ -278,7 +302,7 @@ impl Read for Intake {
                 if let Err(error) = self.staged.write_at(self.position, &piece) {
                     return Err(self.refuse(error));
                 }
-                self.reporter.advance(piece.len() as u64);
+                self.meter.reached(self.position + piece.len() as u64);
                 self.current = piece;
             }
             let count = buffer.len().min(self.current.len());
@@ -300,3 +324,35 @@ impl Intake {
 
 /// Pieces on their way from the network.
 const PIECES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Counted(AtomicU64);
+
+    impl Reporter for Counted {
+        fn phase(&self, _: &str) {}
+        fn total(&self, _: u64) {}
+        fn note(&self, _: String) {}
+        fn advance(&self, bytes: u64) {
+            self.0.fetch_add(bytes, Ordering::Relaxed);
+        }
+        fn retreat(&self, bytes: u64) {
+            self.0.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_received_counts_once_and_what_was_wrong_not_at_all() {
+        let counted = Arc::new(Counted::default());
+        let meter = Meter::new(counted.clone());
+        // Half of it arrives and the connection is lost; it goes on; then it begins anew.
+        for (position, done) in [(0, 0), (30, 30), (50, 50), (50, 50), (80, 80), (0, 0), (100, 100)]
+        {
+            meter.reached(position);
+            assert_eq!(counted.0.load(Ordering::Relaxed), done);
+        }
+    }
+}

@@ -300,9 +300,6 @@ impl Entry {
             tracing::error!(operation = %id, %error, "the verdict is known to memory alone");
         }
         self.change(|live| {
-            if record.result.is_some() {
-                live.bytes_done = live.bytes_total.unwrap_or(live.bytes_done);
-            }
             live.phase = record.state.to_string();
             live.record = record;
         });
@@ -347,6 +344,10 @@ impl Reporter for Entry {
         });
     }
 
+    fn retreat(&self, bytes: u64) {
+        self.change(|live| live.bytes_done = live.bytes_done.saturating_sub(bytes));
+    }
+
     fn note(&self, note: String) {
         self.change(|live| live.record.notes.push(note));
     }
@@ -368,8 +369,7 @@ impl Live {
             target: record.request.target(),
             state: record.state,
             phase: self.phase.clone(),
-            // What had to be received once more counts once.
-            bytes_done: self.bytes_done.min(self.bytes_total.unwrap_or(u64::MAX)),
+            bytes_done: self.bytes_done,
             bytes_total: self.bytes_total,
             started: record.started,
             progressed: self.progressed,
