@@ -39,6 +39,8 @@ pub enum EntryKind {
         size: u64,
         /// Whether anyone may execute it.
         executable: bool,
+        /// Where its data is, if it has holes; else all of it is data.
+        sparse: Option<SparseMap>,
     },
     /// A symbolic link.
     Symlink {
@@ -50,6 +52,51 @@ pub enum EntryKind {
         /// The name of that file, which is there when this entry is created.
         original: EntryPath,
     },
+}
+
+/// Where the data of a file with holes is. What a reader gives as its content is the data alone, one
+/// extent after the other; everything else reads as zeros.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SparseMap(Box<[Extent]>);
+
+/// A run of data in a file with holes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// How many bytes it has; not 0.
+    pub length: u64,
+}
+
+impl SparseMap {
+    /// The map of a file of `size` bytes; empty extents are left out.
+    ///
+    /// `None` unless the extents are in order, do not overlap, and end within the file.
+    pub fn new(extents: impl IntoIterator<Item = Extent>, size: u64) -> Option<Self> {
+        let mut end = 0;
+        let mut kept = Vec::new();
+        for extent in extents {
+            let next = extent.offset.checked_add(extent.length)?;
+            if extent.offset < end || next > size {
+                return None;
+            }
+            end = next;
+            if extent.length > 0 {
+                kept.push(extent);
+            }
+        }
+        Some(Self(kept.into()))
+    }
+
+    /// The extents, in order.
+    pub fn extents(&self) -> &[Extent] {
+        &self.0
+    }
+
+    /// Bytes of data.
+    pub fn data(&self) -> u64 {
+        self.0.iter().map(|extent| extent.length).sum()
+    }
 }
 
 /// A point in time.

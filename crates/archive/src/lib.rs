@@ -46,7 +46,7 @@ mod tar;
 mod zip;
 
 pub use decode::Encoding;
-pub use entry::{Entry, EntryKind, EntryPath, LinkTarget, Modified};
+pub use entry::{Entry, EntryKind, EntryPath, Extent, LinkTarget, Modified, SparseMap};
 pub use error::{Ambiguity, Damage, Error, Feature, Flaw};
 pub use limits::{Dropped, Limit, Limits, Measured, Summary};
 pub use pack::{PackError, TarWriter};

@@ -1,5 +1,7 @@
 //! How much an archive may be, and how much it was.
 
+use crate::EntryPath;
+
 /// Upper bounds, enforced while reading: a bomb stops at the first byte beyond. The defaults are
 /// far above honest packages; a caller that knows its disk sets smaller ones.
 ///
@@ -16,6 +18,13 @@ pub struct Limits {
     /// Most bytes kept in memory for names and link targets while reading (each component of a
     /// path is kept once), and most bytes of a zip's directory.
     pub metadata_bytes: u64,
+    /// Most inodes to create; see [`Measured::inodes`].
+    pub inodes: u64,
+    /// Most bytes of one path.
+    pub longest_path: u32,
+    /// Largest window that the encoding (or an entry of a zip) may ask for; see
+    /// [`Measured::window`].
+    pub window: u64,
 }
 
 impl Limits {
@@ -30,13 +39,16 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// Two million entries, 1 TiB of content, 64 MiB of metadata.
+    /// Two million entries, 1 TiB of content, 64 MiB of metadata, a window of 128 MiB.
     fn default() -> Self {
         Self {
             entries: 2_000_000,
             unpacked_bytes: 1 << 40,
             largest_file: 1 << 40,
             metadata_bytes: 64 << 20,
+            inodes: 4_000_000,
+            longest_path: EntryPath::LONGEST as u32,
+            window: 128 << 20,
         }
     }
 }
@@ -57,6 +69,15 @@ pub enum Limit {
     /// [`Limits::metadata_bytes`].
     #[error("bytes of names and link targets")]
     MetadataBytes,
+    /// [`Limits::inodes`].
+    #[error("files, directories and links")]
+    Inodes,
+    /// [`Limits::longest_path`].
+    #[error("bytes in one path")]
+    LongestPath,
+    /// [`Limits::window`].
+    #[error("bytes of decompression window")]
+    Window,
     /// The decoded tar as a whole, derived from the other limits.
     #[error("bytes of decoded archive")]
     StreamBytes,
@@ -80,15 +101,32 @@ pub struct Measured {
     pub inodes: u64,
     /// Bytes of the longest path.
     pub longest_path: u32,
+    /// Bytes that the tree takes on a file system with blocks of [`BLOCK`](Self::BLOCK) bytes: the
+    /// content of each file in whole blocks (of a sparse one, its data), and a block for each
+    /// directory and symbolic link. What a file system packs more tightly takes less.
+    pub disk_bytes: u64,
+    /// Bytes of history that decompression has to keep, as the archive declares it: of zstd the
+    /// window, of xz the dictionary, else 0 (gzip, bzip2 and deflate have small fixed ones). The
+    /// largest, where there are several.
+    pub window: u64,
+}
+
+impl Measured {
+    /// Bytes of a block on the disk, as [`disk_bytes`](Self::disk_bytes) counts.
+    pub const BLOCK: u64 = 4096;
 }
 
 /// What the archive holds and fettle does not keep, in entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
+    /// Entries that belong to another account or group than 0.
+    pub owners: u64,
     /// Entries with a set-user-id, set-group-id or sticky bit.
     pub special_bits: u64,
     /// Entries with extended attributes or access lists.
     pub attributes: u64,
+    /// Directories whose mode would lock their owner out (not readable or not searchable).
+    pub directory_modes: u64,
 }
 
 /// What is known when an archive has been read to its end.

@@ -348,7 +348,7 @@ mod tests {
             let mut reader =
                 TarReader::new(&writer.output[..], Encoding::Identity, Limits::default()).unwrap();
             let entry = reader.next_entry().unwrap().unwrap();
-            assert_eq!(entry.kind, EntryKind::File { size, executable: false });
+            assert_eq!(entry.kind, EntryKind::File { size, executable: false, sparse: None });
         }
     }
 

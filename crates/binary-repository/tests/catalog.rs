@@ -331,6 +331,8 @@ fn everything_comes_back_as_it_was_put_in(c: &dyn Catalog) {
         largest_file: 3,
         inodes: 4,
         deepest_path: 5,
+        disk_bytes: 6,
+        window: 7,
     };
     let record = ObjectRecord {
         name: "größe/'\"; DROP TABLE object; --/%_".parse().unwrap(),

@@ -81,6 +81,10 @@ pub struct Measured {
     pub inodes: u64,
     /// Bytes in the longest path.
     pub deepest_path: u32,
+    /// Bytes that the tree takes on a file system with blocks of 4 KiB.
+    pub disk_bytes: u64,
+    /// Bytes of history that decompression has to keep; 0 where the format has a small fixed one.
+    pub window: u64,
 }
 
 /// Name of an environment variable: 1 to 255 bytes of `[A-Za-z_][A-Za-z0-9_]*`, and not one of those

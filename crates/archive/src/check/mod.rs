@@ -108,7 +108,7 @@ impl Checker {
             RawKind::Directory => EntryKind::Directory,
             RawKind::File { size } => {
                 self.count_content(size)?;
-                EntryKind::File { size, executable: raw.mode & 0o111 != 0 }
+                EntryKind::File { size, executable: raw.mode & 0o111 != 0, sparse: None }
             }
             RawKind::Symlink { target } => {
                 let target = LinkTarget::parse(target).map_err(refuse)?;
@@ -229,7 +229,7 @@ impl Checker {
     fn note(&mut self, path: &EntryPath, raw: &RawEntry<'_>) {
         let longest = &mut self.summary.measured.longest_path;
         *longest = (*longest).max(path.as_bytes().len() as u32);
-        let Dropped { special_bits, attributes } = &mut self.summary.dropped;
+        let Dropped { special_bits, attributes, .. } = &mut self.summary.dropped;
         *special_bits += u64::from(raw.mode & 0o7000 != 0);
         *attributes += u64::from(raw.attributes);
     }

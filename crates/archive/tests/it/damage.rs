@@ -12,6 +12,9 @@ const LIMITS: Limits = Limits {
     unpacked_bytes: 1 << 16,
     largest_file: 1 << 15,
     metadata_bytes: 1 << 12,
+    inodes: 100,
+    longest_path: 4096,
+    window: 1 << 20,
 };
 
 fn exhaust(entries: &mut dyn Entries) -> u64 {

@@ -197,7 +197,7 @@ fn lines(entries: &mut dyn Entries, lines: &mut String) -> Result<(), archive::E
         }
         let (kind, size, executable, link) = match &entry.kind {
             EntryKind::Directory => ("d", 0, false, String::new()),
-            EntryKind::File { size, executable } => ("f", *size, *executable, String::new()),
+            EntryKind::File { size, executable, .. } => ("f", *size, *executable, String::new()),
             EntryKind::Symlink { target } => ("l", 0, false, hex(target.as_bytes())),
             EntryKind::HardLink { original } => ("h", 0, false, hex(original.as_bytes())),
         };

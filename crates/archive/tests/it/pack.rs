@@ -76,7 +76,7 @@ proptest! {
             Thing::Directory => prop_assert_eq!(&entry.kind, &EntryKind::Directory),
             Thing::File(expected, executable) => {
                 let size = expected.len() as u64;
-                prop_assert_eq!(&entry.kind, &EntryKind::File { size, executable });
+                prop_assert_eq!(&entry.kind, &EntryKind::File { size, executable, sparse: None });
                 prop_assert_eq!(content, &expected);
             }
             Thing::Symlink(target) => {

@@ -100,7 +100,7 @@ fn any_execute_bit_makes_a_file_executable_and_special_bits_are_noted() {
         header.mode = mode.as_bytes().to_vec();
         let tar = Tar::new().pax(b'x', &[("SCHILY.xattr.user.a", b"b")]).header(&header).end();
         let contents = read_tar(&tar).unwrap();
-        assert_eq!(contents[0].0.kind, EntryKind::File { size: 0, executable });
+        assert_eq!(contents[0].0.kind, EntryKind::File { size: 0, executable, sparse: None });
         let mut reader = TarReader::new(&tar[..], Encoding::Identity, Limits::default()).unwrap();
         let dropped = measure(&mut reader).unwrap().dropped;
         assert_eq!(dropped.special_bits, u64::from(mode == "0004711"));

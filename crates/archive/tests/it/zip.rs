@@ -40,7 +40,10 @@ fn every_kind_is_read() {
     let expected = ["d", "d/stored", "d/deflated", "link", "empty", "empty too"];
     assert_eq!(paths(&contents), expected);
     assert_eq!(contents[0].0.kind, EntryKind::Directory);
-    assert_eq!(contents[2].0.kind, EntryKind::File { size: 100_000, executable: true });
+    assert_eq!(
+        contents[2].0.kind,
+        EntryKind::File { size: 100_000, executable: true, sparse: None }
+    );
     assert_eq!(contents[2].1, vec![7; 100_000]);
     let target = LinkTarget::parse(b"d/stored").unwrap();
     assert_eq!(contents[3].0.kind, EntryKind::Symlink { target });
@@ -289,10 +292,10 @@ fn kinds_come_from_unix_or_dos_attributes() {
     assert_eq!(kind(dos), EntryKind::Directory);
     let mut dos = Packed::stored("f", "").mode(0o120777);
     dos.host = 0;
-    assert_eq!(kind(dos), EntryKind::File { size: 0, executable: false });
+    assert_eq!(kind(dos), EntryKind::File { size: 0, executable: false, sparse: None });
     let mut macos = Packed::stored("f", "").mode(0o100700);
     macos.host = 19;
-    assert_eq!(kind(macos), EntryKind::File { size: 0, executable: true });
+    assert_eq!(kind(macos), EntryKind::File { size: 0, executable: true, sparse: None });
     assert_eq!(ambiguity(Packed::stored("l/", "x").mode(0o120777)), Some(Ambiguity::Kind));
     let filled = Packed::stored("d/", "x");
     assert_eq!(ambiguity(filled), Some(Ambiguity::SizeWithoutContent));

@@ -13,8 +13,15 @@ use crate::world::{MIB, World, answer, noise, object_body, part_of, wanted};
 async fn parts_may_come_in_any_order_and_are_reported_as_they_come() {
     let world = World::start().await;
     let bytes = noise(1, 9 * MIB);
-    let measured =
-        MeasuredBody { entries: 1, unpacked_bytes: 2, largest_file: 3, inodes: 4, deepest_path: 5 };
+    let measured = MeasuredBody {
+        entries: 1,
+        unpacked_bytes: 2,
+        largest_file: 3,
+        inodes: 4,
+        deepest_path: 5,
+        disk_bytes: 6,
+        window: 7,
+    };
     let request = UploadRequest { measured: Some(measured), ..wanted("a", &bytes) };
     let upload = world.open_upload(&request).await;
     assert_eq!((upload.complete, &upload.missing[..]), (false, &[1, 2, 3][..]));

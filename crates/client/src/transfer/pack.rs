@@ -133,7 +133,7 @@ mod tests {
             let path = String::from_utf8(entry.path.as_bytes().to_vec()).unwrap();
             found.push(match entry.kind {
                 EntryKind::Directory => format!("{path}/"),
-                EntryKind::File { size, executable } => format!("{path} {size} {executable}"),
+                EntryKind::File { size, executable, .. } => format!("{path} {size} {executable}"),
                 EntryKind::Symlink { .. } => format!("{path} ->"),
                 EntryKind::HardLink { .. } => format!("{path} ="),
             });

@@ -371,9 +371,16 @@ fn honest(size: u64) -> Limits {
 }
 
 fn to_model(summary: &Summary) -> Measured {
-    let archive::Measured { entries, unpacked_bytes, largest_file, inodes, longest_path } =
-        summary.measured;
-    Measured { entries, unpacked_bytes, largest_file, inodes, deepest_path: longest_path }
+    let archive::Measured {
+        entries,
+        unpacked_bytes,
+        largest_file,
+        inodes,
+        longest_path: deepest_path,
+        disk_bytes,
+        window,
+    } = summary.measured;
+    Measured { entries, unpacked_bytes, largest_file, inodes, deepest_path, disk_bytes, window }
 }
 
 const HASH_BUFFER: usize = 64 * 1024;

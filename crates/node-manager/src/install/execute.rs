@@ -280,7 +280,7 @@ async fn receive_with_retries(
 }
 
 fn note_dropped(fetch: &Fetch, label: &str, dropped: Dropped) {
-    let Dropped { special_bits, attributes } = dropped;
+    let Dropped { owners: _, special_bits, attributes, directory_modes: _ } = dropped;
     for (count, what) in [
         (special_bits, "set-user-id, set-group-id or sticky bits"),
         (attributes, "extended attributes or access lists"),

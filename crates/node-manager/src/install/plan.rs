@@ -230,6 +230,8 @@ mod tests {
             largest_file: 900,
             inodes: 3,
             deepest_path: 9,
+            disk_bytes: 5 * BLOCK,
+            window: 0,
         });
         let unpacked = Room { bytes: 1000 + 3 * BLOCK, inodes: 3 };
         let fresh = plan(&[(tree.clone(), NOTHING)]).room;

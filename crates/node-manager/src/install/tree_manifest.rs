@@ -38,7 +38,7 @@ impl ManifestWriter {
     pub(super) fn add(&mut self, entry: &Entry, content: Option<Digest>) -> io::Result<()> {
         let (kind, mode, size, target) = match &entry.kind {
             EntryKind::Directory => ("directory", Some("0555"), None, None),
-            EntryKind::File { size, executable } => {
+            EntryKind::File { size, executable, .. } => {
                 ("file", Some(if *executable { "0555" } else { "0444" }), Some(*size), None)
             }
             EntryKind::Symlink { target } => ("symlink", None, None, Some(text(target.as_bytes()))),

@@ -133,6 +133,12 @@ pub struct MeasuredBody {
     pub inodes: u64,
     /// Bytes in the longest path.
     pub deepest_path: u32,
+    /// Bytes that the tree takes on a file system with blocks of 4 KiB.
+    #[serde(default)] // younger than the other figures, as is the next one
+    pub disk_bytes: u64,
+    /// Bytes of history that decompression has to keep; 0 where the format has a small fixed one.
+    #[serde(default)]
+    pub window: u64,
 }
 
 /// The query of a listing.
@@ -167,14 +173,38 @@ impl ObjectBody {
 
 impl From<Measured> for MeasuredBody {
     fn from(measured: Measured) -> MeasuredBody {
-        let Measured { entries, unpacked_bytes, largest_file, inodes, deepest_path } = measured;
-        MeasuredBody { entries, unpacked_bytes, largest_file, inodes, deepest_path }
+        let Measured {
+            entries,
+            unpacked_bytes,
+            largest_file,
+            inodes,
+            deepest_path,
+            disk_bytes,
+            window,
+        } = measured;
+        MeasuredBody {
+            entries,
+            unpacked_bytes,
+            largest_file,
+            inodes,
+            deepest_path,
+            disk_bytes,
+            window,
+        }
     }
 }
 
 impl From<MeasuredBody> for Measured {
     fn from(body: MeasuredBody) -> Measured {
-        let MeasuredBody { entries, unpacked_bytes, largest_file, inodes, deepest_path } = body;
-        Measured { entries, unpacked_bytes, largest_file, inodes, deepest_path }
+        let MeasuredBody {
+            entries,
+            unpacked_bytes,
+            largest_file,
+            inodes,
+            deepest_path,
+            disk_bytes,
+            window,
+        } = body;
+        Measured { entries, unpacked_bytes, largest_file, inodes, deepest_path, disk_bytes, window }
     }
 }

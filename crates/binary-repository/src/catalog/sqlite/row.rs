@@ -69,14 +69,37 @@ pub(super) fn parts_from_json(text: &str) -> Result<Vec<Part>, RowError> {
 }
 
 pub(super) fn measured_to_json(measured: &Measured) -> String {
-    let Measured { entries, unpacked_bytes, largest_file, inodes, deepest_path } = *measured;
-    json(&MeasuredRow { entries, unpacked_bytes, largest_file, inodes, deepest_path })
+    let Measured {
+        entries,
+        unpacked_bytes,
+        largest_file,
+        inodes,
+        deepest_path,
+        disk_bytes,
+        window,
+    } = *measured;
+    json(&MeasuredRow {
+        entries,
+        unpacked_bytes,
+        largest_file,
+        inodes,
+        deepest_path,
+        disk_bytes,
+        window,
+    })
 }
 
 fn measured(text: &str) -> Result<Measured, RowError> {
-    let MeasuredRow { entries, unpacked_bytes, largest_file, inodes, deepest_path } =
-        serde_json::from_str(text).map_err(|why| damaged(format_args!("measures: {why}")))?;
-    Ok(Measured { entries, unpacked_bytes, largest_file, inodes, deepest_path })
+    let MeasuredRow {
+        entries,
+        unpacked_bytes,
+        largest_file,
+        inodes,
+        deepest_path,
+        disk_bytes,
+        window,
+    } = serde_json::from_str(text).map_err(|why| damaged(format_args!("measures: {why}")))?;
+    Ok(Measured { entries, unpacked_bytes, largest_file, inodes, deepest_path, disk_bytes, window })
 }
 
 fn parse<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, RowError> {
@@ -105,4 +128,8 @@ struct MeasuredRow {
     largest_file: u64,
     inodes: u64,
     deepest_path: u32,
+    #[serde(default)] // younger than the other figures, as is the next one
+    disk_bytes: u64,
+    #[serde(default)]
+    window: u64,
 }
