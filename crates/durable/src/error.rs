@@ -87,6 +87,10 @@ impl DiskError {
         DiskError { verb, path: path.to_path_buf(), source }
     }
 
+    pub(crate) fn into_source(self) -> io::Error {
+        self.source
+    }
+
     /// What was tried.
     pub fn verb(&self) -> Verb {
         self.verb
@@ -100,6 +104,11 @@ impl DiskError {
     /// The kind of the system's answer.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
+    }
+
+    /// The system's number of the error, if it came from the system.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.source.raw_os_error()
     }
 
     /// The disk is full, or the quota is used up (ENOSPC, EDQUOT).

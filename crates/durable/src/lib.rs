@@ -8,6 +8,7 @@
 //! - [`Disk`]: one directory tree, reached through a handle on its root. No link is followed and
 //!   nothing outside is reached, whatever a path looks like.
 //! - [`StagedFile`] and [`StagedDir`]: what is built aside in `staging/` and published by one rename.
+//! - [`Tree`]: files written beneath the handle of one directory, by one thread or several.
 //! - [`Guest`]: one file put into a directory that is no tree of ours.
 //! - [`record`]: small versioned documents; absent, damaged and too new are three answers.
 //! - [`Blobs`]: content under its SHA-256.
@@ -40,4 +41,4 @@ pub use disk::{DirEntry, Disk, Guest, Kind, Space, Stat};
 pub use error::{DiskError, Refused, Verb};
 pub use lock::{Lock, LockMode};
 pub use stage::{IfExists, Published, StagedFile, StagedReader};
-pub use tree::{Seal, StagedDir, TreeFile};
+pub use tree::{NewFile, Seal, StagedDir, Tree, TreeFile};

@@ -178,6 +178,46 @@ fn a_tree_appears_with_its_modes_times_and_links() {
 }
 
 #[test]
+fn files_of_a_tree_can_be_made_and_filled_by_threads_and_have_holes() {
+    let scratch = Scratch::new();
+    let disk = disk(&scratch);
+    let mut tree = disk.stage_dir().unwrap();
+    std::thread::scope(|scope| {
+        for name in ["a/1", "a/2", "b/3"] {
+            let new = tree.begin_file(p(name), 0o444, None, false).unwrap();
+            scope.spawn(move || {
+                let mut file = new.create().unwrap();
+                file.write_at(1 << 20, name.as_bytes()).unwrap();
+                file.set_len(1 << 21).unwrap();
+                file.close().unwrap();
+            });
+        }
+    });
+    tree.publish(p("tree"), Seal::ReadOnly).unwrap();
+    for name in ["a/1", "a/2", "b/3"] {
+        let stat = disk.metadata(&p("tree").join(name)).unwrap().unwrap();
+        assert_eq!((stat.size, stat.mode), (1 << 21, 0o444));
+        assert!(stat.allocated < 1 << 20, "{} bytes for a file of holes", stat.allocated);
+    }
+}
+
+#[test]
+fn a_path_may_have_more_components_than_a_process_may_have_files_open() {
+    let scratch = Scratch::new();
+    let disk = disk(&scratch);
+    let deep = "d/".repeat(2000);
+    let mut tree = disk.stage_dir().unwrap();
+    tree.write(p(&format!("{deep}one")), b"1", 0o444).unwrap();
+    tree.write(p("two"), b"2", 0o444).unwrap();
+    // Up by more levels than are kept open, and down again elsewhere.
+    tree.write(p(&format!("{}three", "d/".repeat(1000))), b"3", 0o444).unwrap();
+    tree.hard_link(p(&format!("{deep}one")), p("again"), false).unwrap();
+    tree.publish(p("tree"), Seal::ReadOnly).unwrap();
+    assert_eq!(disk.read(p("tree/again"), 9).unwrap().unwrap(), b"1");
+    disk.discard(p("tree")).unwrap();
+}
+
+#[test]
 fn a_tree_that_is_there_already_is_kept() {
     let scratch = Scratch::new();
     let disk = disk(&scratch);

@@ -1,0 +1,118 @@
+//! A directory built aside in `staging/`, and published whole by one rename.
+//!
+//! Nothing is synced while it is built. [`StagedDir::publish`] closes the directories bottom up,
+//! forces everything to the disk with one `syncfs`, renames, and syncs the directory that got the
+//! name; so a tree that is seen under its name is whole, whenever the power fails.
+//!
+//! The top directory is closed (0555) last, since an ordinary user cannot rename a closed one. A
+//! crash in between leaves it open; [`Disk::close_tree`] closes it.
+
+use std::ffi::{OsStr, OsString};
+use std::ops::{Deref, DerefMut};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use super::{CLOSED, OPEN, Seal, Tree, Way};
+use crate::disk::Disk;
+use crate::error::{DiskError, Verb};
+use crate::place::{self, At};
+use crate::resolve::open_child;
+use crate::stage::Published;
+
+/// A [`Tree`] in `staging/`, written through it. Dropped unpublished, it is removed.
+#[derive(Debug)]
+pub struct StagedDir {
+    disk: Disk,
+    name: OsString,
+    tree: Tree,
+    published: bool,
+}
+
+impl Disk {
+    /// A new, empty directory in `staging/`.
+    pub fn stage_dir(&self) -> Result<StagedDir, DiskError> {
+        self.on(Verb::Stage, Path::new("staging"), || {
+            let (name, ()) =
+                self.under_fresh_name(|name| self.gate().mkdir(self.staging(), name, OPEN))?;
+            let top = open_child(self.staging(), &name)?;
+            let path = self.root().join(self.staged_path(&name));
+            let tree = Tree::at(top, path, self.gate().clone());
+            Ok(StagedDir { disk: self.clone(), name, tree, published: false })
+        })
+    }
+
+    /// Closes the top of a read-only tree whose publication a crash may have cut short. Repeating it
+    /// is harmless.
+    pub fn close_tree(&self, path: &Path) -> Result<(), DiskError> {
+        self.on(Verb::SetMode, path, || {
+            let (parent, name) = self.open_parent(path)?;
+            let top = open_child(parent.as_fd(), name)?;
+            if rustix::fs::fstat(&top)?.st_mode & 0o777 == CLOSED {
+                return Ok(());
+            }
+            self.gate().chmod(top.as_fd(), CLOSED)
+        })
+    }
+}
+
+impl StagedDir {
+    /// Gives the file `from` of the same disk the further name `path` in this tree.
+    pub fn link_from(&mut self, from: &Path, path: &Path) -> Result<(), DiskError> {
+        let disk = self.disk.clone();
+        self.tree.run(path, |tree| {
+            let (from_dir, from_name) = disk.open_parent(from)?;
+            tree.link_into(from_dir.as_fd(), from_name, path, false)
+        })
+    }
+
+    /// Puts the tree under `to`, whose directory must exist, unless something is there. Directories
+    /// that were not made through this value (by another process, say) keep their modes.
+    pub fn publish(mut self, to: &Path, seal: Seal) -> Result<Published, DiskError> {
+        let disk = self.disk.clone();
+        disk.on(Verb::Publish, to, || {
+            let (parent, name) = disk.open_parent(to)?;
+            let to = At { dir: parent.as_fd(), name };
+            if !to.is_taken()? {
+                self.tree.close(seal).map_err(DiskError::into_source)?;
+                disk.gate().sync_fs(self.tree.top.as_fd())?;
+                let from = At { dir: disk.staging(), name: &self.name };
+                self.published = place::dir_if_free(disk.gate(), from, to)?;
+            }
+            // Also when something was there: it may not have come to its own sync.
+            disk.gate().sync_dir(parent.as_fd())?;
+            if !self.published {
+                return Ok(Published::Kept);
+            }
+            if seal == Seal::ReadOnly {
+                // Not synced: it is one mode, and recovery closes what a power cut left open.
+                disk.gate().chmod(self.tree.top.as_fd(), CLOSED)?;
+            }
+            Ok(Published::New)
+        })
+    }
+}
+
+impl Deref for StagedDir {
+    type Target = Tree;
+
+    fn deref(&self) -> &Tree {
+        &self.tree
+    }
+}
+
+impl DerefMut for StagedDir {
+    fn deref_mut(&mut self) -> &mut Tree {
+        &mut self.tree
+    }
+}
+
+impl Drop for StagedDir {
+    fn drop(&mut self) {
+        if !self.published {
+            self.tree.way = Way::default();
+            // What cannot be removed now is removed by `empty_staging` or `empty_trash`.
+            let thrown = self.disk.throw(self.disk.staging(), OsStr::new(&self.name));
+            let _ = thrown.and_then(|name| self.disk.delete(name));
+        }
+    }
+}
