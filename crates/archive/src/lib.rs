@@ -53,4 +53,4 @@ pub use pack::{PackError, TarWriter};
 pub use reader::{Container, Entries, measure, open};
 pub use rule::Rule;
 pub use tar::TarReader;
-pub use zip::ZipReader;
+pub use zip::{Packed, PackedReader, ZipReader};

@@ -4,24 +4,14 @@ use std::io::{self, Read};
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use crate::{Ambiguity, Damage};
-
-/// Why content cannot be had.
-pub(super) enum Fault {
-    Damaged(Damage),
-    Ambiguous(Ambiguity),
-    Read(io::Error),
-}
-
-/// How content is stored.
-#[derive(Clone, Copy)]
-pub(super) enum Method {
-    Stored,
-    Deflate,
-}
+use super::packed::{Method, Packed};
+use super::read_error;
+use crate::{Ambiguity, Damage, Error};
 
 /// Content that is being read. The input stands where the unread packed bytes begin.
 pub(super) struct Content {
+    /// Of the entry, for messages.
+    name: String,
     packing: Packing,
     /// Packed bytes that are still in the input.
     packed: u64,
@@ -29,6 +19,21 @@ pub(super) struct Content {
     left: u64,
     hasher: crc32fast::Hasher,
     crc: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    Verified,
+    Failed,
+}
+
+/// Why content cannot be had.
+enum Fault {
+    Damaged(Damage),
+    Ambiguous(Ambiguity),
+    Read(io::Error),
 }
 
 enum Packing {
@@ -46,10 +51,9 @@ struct Inflate {
 }
 
 impl Content {
-    /// Content of `size` bytes, `packed` in the archive.
-    pub(super) fn new(method: Method, packed: u64, size: u64, crc: u32) -> Result<Self, Damage> {
-        let packing = match method {
-            Method::Stored if packed != size => return Err(Damage::Size),
+    /// Content of which nothing was read yet.
+    pub(super) fn new(packed: Packed) -> Self {
+        let packing = match packed.method {
             Method::Stored => Packing::Stored,
             Method::Deflate => Packing::Deflate(Box::new(Inflate {
                 state: Decompress::new(false),
@@ -59,30 +63,60 @@ impl Content {
                 ended: false,
             })),
         };
-        Ok(Self { packing, packed, left: size, hasher: crc32fast::Hasher::new(), crc })
+        Self {
+            name: packed.name,
+            packing,
+            packed: packed.packed,
+            left: packed.size,
+            hasher: crc32fast::Hasher::new(),
+            crc: packed.crc,
+            state: State::Reading,
+        }
     }
 
-    /// Some bytes of content; 0 at the end only.
-    pub(super) fn read(&mut self, input: &mut impl Read, out: &mut [u8]) -> Result<usize, Fault> {
-        let most = usize::try_from(self.left).map_or(out.len(), |left| left.min(out.len()));
-        let out = &mut out[..most];
-        if out.is_empty() {
-            return Ok(0);
+    /// Some bytes of content; 0 at the end only (or for an empty buffer). What has no bytes is
+    /// verified by the first call.
+    pub(super) fn read(&mut self, input: &mut impl Read, out: &mut [u8]) -> Result<usize, Error> {
+        match self.state {
+            State::Verified => return Ok(0),
+            State::Failed => return Err(Error::Ended),
+            State::Reading => {}
         }
-        let read = self.unpack(input, out)?;
-        if read == 0 {
-            return Err(Fault::Damaged(Damage::Size));
+        self.pull(input, out).map_err(|fault| {
+            self.state = State::Failed;
+            let entry = self.name.clone();
+            match fault {
+                Fault::Damaged(what) => Error::Damaged { entry, what },
+                Fault::Ambiguous(what) => Error::Ambiguous { entry, what },
+                Fault::Read(source) => read_error(source),
+            }
+        })
+    }
+
+    fn pull(&mut self, input: &mut impl Read, out: &mut [u8]) -> Result<usize, Fault> {
+        let mut read = 0;
+        if self.left > 0 {
+            let most = usize::try_from(self.left).map_or(out.len(), |left| left.min(out.len()));
+            let out = &mut out[..most];
+            if out.is_empty() {
+                return Ok(0);
+            }
+            read = self.unpack(input, out)?;
+            if read == 0 {
+                return Err(Fault::Damaged(Damage::Size));
+            }
+            self.hasher.update(&out[..read]);
+            self.left -= read as u64;
         }
-        self.hasher.update(&out[..read]);
-        self.left -= read as u64;
         if self.left == 0 {
             self.verify(input)?;
+            self.state = State::Verified;
         }
         Ok(read)
     }
 
     /// Nothing may follow, and the checksum must be right.
-    pub(super) fn verify(&mut self, input: &mut impl Read) -> Result<(), Fault> {
+    fn verify(&mut self, input: &mut impl Read) -> Result<(), Fault> {
         if self.unpack(input, &mut [0])? > 0 {
             return Err(Fault::Damaged(Damage::Size));
         }

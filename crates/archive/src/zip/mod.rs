@@ -14,6 +14,7 @@
 
 mod content;
 mod directory;
+mod packed;
 mod record;
 
 use std::io::{self, Read, Seek, SeekFrom};
@@ -21,21 +22,24 @@ use std::io::{self, Read, Seek, SeekFrom};
 use crate::check::{Checker, RawEntry, RawKind, Repeats};
 use crate::error::printable;
 use crate::reader::State;
-use crate::zip::content::{Content, Fault, Method};
+use crate::zip::content::Content;
 use crate::zip::directory::Directory;
+use crate::zip::packed::Method;
 use crate::zip::record::{Kind, Local, Record};
 use crate::{
-    Ambiguity, Entries, Entry, EntryKind, Error, Feature, Flaw, Limits, LinkTarget, Rule, Summary,
+    Ambiguity, Damage, Entries, Entry, EntryKind, Error, Feature, Flaw, Limits, LinkTarget, Rule,
+    Summary,
 };
+
+pub use crate::zip::packed::{Packed, PackedReader};
 
 /// Pulls entries out of a zip.
 pub struct ZipReader<R> {
     input: R,
     directory: Directory,
     checker: Checker,
+    /// Of the current file, unless it is read elsewhere.
     content: Option<Content>,
-    /// Of the current entry, for messages.
-    name: Vec<u8>,
     state: State,
 }
 
@@ -47,20 +51,35 @@ impl<R: Read + Seek> ZipReader<R> {
     pub fn new(mut input: R, limits: Limits) -> Result<Self, Error> {
         let directory = Directory::read(&mut input, &limits)?;
         let checker = Checker::new(limits, Repeats::Refused);
-        let (content, name) = (None, Vec::new());
-        Ok(Self { input, directory, checker, content, name, state: State::Reading })
+        Ok(Self { input, directory, checker, content: None, state: State::Reading })
     }
 
-    fn advance(&mut self) -> Result<Option<Entry>, Error> {
+    /// As [`next_entry`](Entries::next_entry), but the content of a file comes as what is needed to
+    /// read it elsewhere, at any time and beside others: then [`read_content`](Entries::read_content)
+    /// of this reader has nothing for it. `Ok(None)` proves that the tree keeps the rules, not that
+    /// content is undamaged; that, each [`PackedReader`] tells of its own.
+    ///
+    /// # Errors
+    /// Any [`Error`]; the archive is then given up.
+    pub fn next_apart(&mut self) -> Result<Option<(Entry, Option<Packed>)>, Error> {
         self.content = None;
+        match self.state {
+            State::Reading => self.advance().inspect_err(|_| self.state = State::Failed),
+            State::Complete(_) => Ok(None),
+            State::Failed => Err(Error::Ended),
+        }
+    }
+
+    /// The next entry; if it is a file the input stands where its packed bytes begin.
+    fn advance(&mut self) -> Result<Option<(Entry, Option<Packed>)>, Error> {
         loop {
             let Some((at, record)) = self.directory.next()? else {
                 self.state = State::Complete(self.checker.finish()?);
                 return Ok(None);
             };
-            self.name = record.path(at)?;
-            let content = open(&mut self.input, &self.directory, &record)?;
-            if let Some(entry) = self.entry(at, &record, content)? {
+            let name = record.path(at)?;
+            let packed = locate(&mut self.input, &self.directory, &record, &name)?;
+            if let Some(entry) = self.entry(at, &name, &record, packed)? {
                 return Ok(Some(entry));
             }
         }
@@ -69,10 +88,11 @@ impl<R: Read + Seek> ZipReader<R> {
     fn entry(
         &mut self,
         at: u64,
+        name: &[u8],
         record: &Record,
-        mut content: Content,
-    ) -> Result<Option<Entry>, Error> {
-        let ambiguous = |what| Error::Ambiguous { entry: printable(&self.name), what };
+        packed: Packed,
+    ) -> Result<Option<(Entry, Option<Packed>)>, Error> {
+        let ambiguous = |what| Error::Ambiguous { entry: printable(name), what };
         let mut target = Vec::new();
         let kind = match record.kind().map_err(ambiguous)? {
             Kind::Directory if record.size > 0 => {
@@ -83,46 +103,39 @@ impl<R: Read + Seek> ZipReader<R> {
             Kind::Symlink => {
                 if record.size > LinkTarget::LONGEST as u64 {
                     let rule = Rule::TargetTooLong;
-                    return Err(Error::Unsafe { entry: printable(&self.name), rule });
+                    return Err(Error::Unsafe { entry: printable(name), rule });
                 }
-                target.resize(record.size as usize, 0);
-                let mut read = 0;
-                while read < target.len() {
-                    read += content
-                        .read(&mut self.input, &mut target[read..])
-                        .map_err(|fault| explain(&self.name, fault))?;
-                }
+                let mut content = packed.clone().open(&mut self.input);
+                content.read_to_end(&mut target).map_err(Error::from_read)?;
                 RawKind::Symlink { target: &target }
             }
             Kind::Device => RawKind::Device,
             Kind::Fifo => RawKind::Fifo,
             Kind::Socket => RawKind::Socket,
         };
-        let is_link = matches!(kind, RawKind::Symlink { .. });
         let entry = self.checker.check(&RawEntry {
-            name: &self.name,
+            name,
             kind,
             mode: record.mode(),
             modified: record.modified(at)?,
             attributes: false,
         })?;
-        let is_file = matches!(entry, Some(Entry { kind: EntryKind::File { .. }, .. }));
-        if (is_file || is_link) && record.size == 0 {
-            // There is no last byte to verify it before.
-            content.verify(&mut self.input).map_err(|fault| explain(&self.name, fault))?;
-        }
-        self.content = is_file.then_some(content);
-        Ok(entry)
+        Ok(entry.map(|entry| {
+            let is_file = matches!(entry.kind, EntryKind::File { .. });
+            (entry, is_file.then_some(packed))
+        }))
     }
 }
 
 impl<R: Read + Seek> Entries for ZipReader<R> {
     fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
-        match self.state {
-            State::Reading => self.advance().inspect_err(|_| self.state = State::Failed),
-            State::Complete(_) => Ok(None),
-            State::Failed => Err(Error::Ended),
+        let Some((entry, packed)) = self.next_apart()? else { return Ok(None) };
+        self.content = packed.map(Content::new);
+        if let EntryKind::File { size: 0, .. } = entry.kind {
+            // There is no last byte to verify it before, and nobody need ask for the end.
+            self.read_content(&mut [])?;
         }
+        Ok(Some(entry))
     }
 
     fn read_content(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
@@ -130,10 +143,7 @@ impl<R: Read + Seek> Entries for ZipReader<R> {
             return Err(Error::Ended);
         }
         let Some(content) = &mut self.content else { return Ok(0) };
-        content.read(&mut self.input, buffer).map_err(|fault| {
-            self.state = State::Failed;
-            explain(&self.name, fault)
-        })
+        content.read(&mut self.input, buffer).inspect_err(|_| self.state = State::Failed)
     }
 
     fn summary(&self) -> Option<Summary> {
@@ -148,12 +158,13 @@ impl<R: Read + Seek> Read for ZipReader<R> {
 }
 
 /// Compares the local header with the directory's record, and goes to where the content begins.
-fn open<R: Read + Seek>(
+fn locate<R: Read + Seek>(
     input: &mut R,
     directory: &Directory,
     record: &Record,
-) -> Result<Content, Error> {
-    let name = || printable(&record.name);
+    name: &[u8],
+) -> Result<Packed, Error> {
+    let name = || printable(name);
     let unsupported = |what| Error::Unsupported { entry: name(), what };
     let ambiguous = |what| Error::Ambiguous { entry: name(), what };
     if record.is_encrypted() {
@@ -184,17 +195,17 @@ fn open<R: Read + Seek>(
     if length.is_none() {
         return Err(ambiguous(Ambiguity::Overlap));
     }
-    Content::new(method, record.packed, record.size, record.crc)
-        .map_err(|what| Error::Damaged { entry: name(), what })
-}
-
-fn explain(name: &[u8], fault: Fault) -> Error {
-    let entry = printable(name);
-    match fault {
-        Fault::Damaged(what) => Error::Damaged { entry, what },
-        Fault::Ambiguous(what) => Error::Ambiguous { entry, what },
-        Fault::Read(source) => read_error(source),
+    if method == Method::Stored && record.packed != record.size {
+        return Err(Error::Damaged { entry: name(), what: Damage::Size });
     }
+    Ok(Packed {
+        name: name(),
+        method,
+        offset: at + local.length,
+        packed: record.packed,
+        size: record.size,
+        crc: record.crc,
+    })
 }
 
 fn read_error(source: io::Error) -> Error {

@@ -10,3 +10,4 @@ mod pack;
 mod rules;
 mod tar;
 mod zip;
+mod zip_apart;
