@@ -143,6 +143,7 @@ fn published(version: &str, profile: &str, arg: &str) -> Published {
         size: 4,
         media: MediaInfo::from_file_name(""),
         measured: None,
+        writable: false,
     };
     let envelope = Envelope {
         application: app(),

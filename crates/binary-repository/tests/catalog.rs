@@ -415,6 +415,7 @@ fn claim(holder: &str, objects: &[&ObjectRecord]) -> Claim {
         size: object.size,
         media: object.media.clone(),
         measured: None,
+        writable: false,
     };
     Claim { holder: holder.to_owned(), pins: objects.iter().map(pin).collect() }
 }

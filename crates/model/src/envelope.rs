@@ -66,6 +66,8 @@ pub struct Pin {
     pub media: MediaInfo,
     /// What unpacking it takes, if the publisher measured it.
     pub measured: Option<Measured>,
+    /// Whether every instance has a copy of its own that it may change; `false` for a program.
+    pub writable: bool,
 }
 
 /// What unpacking an archive takes, as the publisher measured it.
@@ -141,7 +143,8 @@ impl Envelope {
     }
 
     /// In what another envelope of the same application, version and profile differs. Where an object's
-    /// bytes lie (its name) is no difference, what they are (digest, media info) is.
+    /// bytes lie (its name) is no difference, what they are (digest, media info) and whether instances
+    /// may change them is.
     pub fn differences(&self, other: &Envelope) -> Vec<Difference> {
         let mut found = Vec::new();
         let mut note = |differs: bool, what: Difference| {
@@ -178,7 +181,10 @@ impl Program {
 
 impl Pin {
     fn same_content(&self, other: &Pin) -> bool {
-        self.digest == other.digest && self.size == other.size && self.media == other.media
+        self.digest == other.digest
+            && self.size == other.size
+            && self.media == other.media
+            && self.writable == other.writable
     }
 }
 
@@ -269,6 +275,7 @@ mod tests {
             size: bytes.len() as u64,
             media: MediaInfo::from_file_name("a.tar"),
             measured: None,
+            writable: false,
         }
     }
 
@@ -293,6 +300,14 @@ mod tests {
         other.packages.get_mut(&name).unwrap().object = "elsewhere".parse().unwrap();
         assert_eq!(envelope().differences(&other), []);
         other.packages.get_mut(&name).unwrap().media = MediaInfo::from_file_name("a.zip");
+        assert_eq!(envelope().differences(&other), [Difference::Package(name)]);
+    }
+
+    #[test]
+    fn whether_instances_may_change_a_package_is_a_difference() {
+        let mut other = envelope();
+        let name: PackageName = "model".parse().unwrap();
+        other.packages.get_mut(&name).unwrap().writable = true;
         assert_eq!(envelope().differences(&other), [Difference::Package(name)]);
     }
 

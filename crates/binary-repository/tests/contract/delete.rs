@@ -16,6 +16,7 @@ fn pin(object: &str, bytes: &[u8]) -> Pin {
         size: bytes.len() as u64,
         media: MediaInfo::from_file_name(""),
         measured: None,
+        writable: false,
     }
 }
 

@@ -184,6 +184,7 @@ fn step(repository: &BinaryRepository, number: usize, size: Size) -> Result<(), 
                 size: 3,
                 media: MediaInfo::from_file_name(""),
                 measured: None,
+                writable: false,
             };
             repository.hold(&[Claim { holder: "holder".into(), pins: vec![pin] }])?;
             assert!(matches!(

@@ -116,8 +116,8 @@ async fn pin(
     manifest: &Manifest,
 ) -> Result<BTreeMap<ObjectName, Pin>, PublishError> {
     let mut pinned = BTreeMap::new();
-    for (name, source) in &manifest.packages {
-        let PackageSource::Object(object) = source else { continue };
+    for (name, entry) in &manifest.packages {
+        let PackageSource::Object(object) = &entry.source else { continue };
         if pinned.contains_key(object) {
             continue;
         }
@@ -134,7 +134,9 @@ async fn pin(
         }
         let media = stat.media();
         let (digest, size, measured) = (stat.digest, stat.size, stat.measured.map(Into::into));
-        pinned.insert(named, Pin { object: object.clone(), digest, size, media, measured });
+        let object = object.clone();
+        let pin = Pin { object, digest, size, media, measured, writable: false };
+        pinned.insert(named, pin);
     }
     Ok(pinned)
 }

@@ -18,5 +18,6 @@ mod plan;
 pub use error::{PathFault, PublishError, Use};
 pub use execute::{Published, PublishedObject, publish};
 pub use manifest::{
-    Manifest, ManifestError, ManifestFault, PackageSource, Position, ProgramSource, TomlFault,
+    Manifest, ManifestError, ManifestFault, PackageEntry, PackageSource, Position, ProgramSource,
+    TomlFault,
 };

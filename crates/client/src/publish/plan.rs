@@ -53,7 +53,7 @@ pub(super) fn local_uses(manifest: &Manifest) -> Vec<(Use, PathBuf)> {
         ProgramSource::File(path) => Some((Use::Program(profile.clone()), path.clone())),
         ProgramSource::InPackage { .. } => None,
     });
-    let packages = manifest.packages.iter().filter_map(|(name, source)| match source {
+    let packages = manifest.packages.iter().filter_map(|(name, entry)| match &entry.source {
         PackageSource::Path(path) => Some((Use::Package(name.clone()), path.clone())),
         PackageSource::Object(_) => None,
     });
@@ -75,14 +75,14 @@ pub(super) fn plan(manifest: &Manifest, facts: &Facts) -> Result<Plan, InvalidNa
             None => {
                 let object = name(&manifest.name, &manifest.version, &used, &fact.digest)?;
                 let Fact { digest, size, media, measured } = fact.clone();
-                let pin = Pin { object, digest, size, media, measured };
+                let pin = Pin { object, digest, size, media, measured, writable: false };
                 objects.push(Object { pin: pin.clone(), upload: Some(used.clone()) });
                 pin
             }
         };
         names.insert(used, pin);
     }
-    let pinned = manifest.packages.values().filter_map(|source| match source {
+    let pinned = manifest.packages.values().filter_map(|entry| match &entry.source {
         PackageSource::Object(object) => facts.pinned.get(object),
         PackageSource::Path(_) => None,
     });
@@ -94,12 +94,13 @@ pub(super) fn plan(manifest: &Manifest, facts: &Facts) -> Result<Plan, InvalidNa
     let packages: BTreeMap<PackageName, Pin> = manifest
         .packages
         .iter()
-        .filter_map(|(name, source)| {
-            let pin = match source {
+        .filter_map(|(name, entry)| {
+            let pin = match &entry.source {
                 PackageSource::Path(_) => names.get(&Use::Package(name.clone())),
                 PackageSource::Object(object) => facts.pinned.get(object),
             };
-            Some((name.clone(), pin?.clone()))
+            // Of an object that has two names, one may be writable and the other not.
+            Some((name.clone(), Pin { writable: entry.writable, ..pin?.clone() }))
         })
         .collect();
     let envelope = |(profile, source): (&Profile, &ProgramSource)| {
@@ -160,7 +161,7 @@ any = { package = "b", path = "run" }
 a = "a.tar"
 b = "copy-of-a.tar"
 c = { object = "shared/c" }
-d = { object = "shared/c" }
+d = { object = "shared/c", writable = true }
 "#;
 
     fn fact(bytes: &[u8], name: &str) -> Fact {
@@ -177,7 +178,7 @@ d = { object = "shared/c" }
         let package = |name: &str| Use::Package(name.parse().unwrap());
         let shared: ObjectName = "shared/c".parse().unwrap();
         let Fact { digest, size, media, measured } = fact(b"shared", "c.zip");
-        let pin = Pin { object: shared.clone(), digest, size, media, measured };
+        let pin = Pin { object: shared.clone(), digest, size, media, measured, writable: false };
         Facts {
             local: [
                 (program("linux-amd64"), fact(b"amd", "bin")),
@@ -222,8 +223,11 @@ d = { object = "shared/c" }
         for envelope in &plan.envelopes {
             assert_eq!(envelope.packages.len(), 4);
             for (_, pin) in envelope.pins() {
-                assert!(plan.objects.iter().any(|object| object.pin == *pin));
+                let bytes = Pin { writable: false, ..pin.clone() };
+                assert!(plan.objects.iter().any(|object| object.pin == bytes));
             }
+            let writable: Vec<bool> = envelope.packages.values().map(|pin| pin.writable).collect();
+            assert_eq!(writable, [false, false, false, true]);
         }
         assert!(matches!(plan.envelopes[0].program, Program::InPackage { .. }));
     }

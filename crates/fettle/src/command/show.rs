@@ -285,7 +285,8 @@ pub(crate) fn envelope(body: &EnvelopeBody) -> String {
 
 fn pin(pin: &PinBody) -> String {
     let encoding = pin.encoding.map(|encoding| format!("+{encoding}")).unwrap_or_default();
-    format!("{} ({}{encoding}, {})", pin.object, pin.media_type, size(pin.size))
+    let writable = if pin.writable { ", writable" } else { "" };
+    format!("{} ({}{encoding}, {}{writable})", pin.object, pin.media_type, size(pin.size))
 }
 
 fn exit(body: &ExitBody) -> String {

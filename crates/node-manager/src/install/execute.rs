@@ -137,10 +137,12 @@ pub(crate) async fn find_envelope(
     Ok(body)
 }
 
-/// Pins the packages that the user asked for beyond the envelope's.
+/// Pins the packages that the user asked for beyond the envelope's. One that stands in for another is
+/// writable if that one is.
 pub(crate) async fn pin_overrides(
     connection: &Connection,
     packages: &BTreeMap<PackageName, ObjectName>,
+    published: &EnvelopeBody,
 ) -> Result<BTreeMap<PackageName, PinBody>, InstallError> {
     let mut pins = BTreeMap::new();
     for (package, object) in packages {
@@ -159,6 +161,7 @@ pub(crate) async fn pin_overrides(
             size: stat.size,
             media: stat.media(),
             measured: stat.measured.map(Into::into),
+            writable: published.packages.get(package).is_some_and(|replaced| replaced.writable),
         };
         pins.insert(package.clone(), PinBody::from_model(&pin));
     }

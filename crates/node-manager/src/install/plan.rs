@@ -167,6 +167,7 @@ mod tests {
             size: bytes.len() as u64,
             media: media.clone(),
             measured: None,
+            writable: false,
         };
         let form = Form::of(digest, &media).unwrap();
         Need { package: package.map(|p| p.parse().unwrap()), pin, form }

@@ -203,7 +203,7 @@ async fn decide_envelope(
 ) -> Result<EnvelopeBody, Failure> {
     entry.phase("asking the repository");
     let envelope = find_envelope(connection, &request.reference, &core.config.profiles).await?;
-    let packages = pin_overrides(connection, &request.packages).await?;
+    let packages = pin_overrides(connection, &request.packages, &envelope).await?;
     entry
         .decide(|memo| {
             memo.envelope = Some(envelope.clone());

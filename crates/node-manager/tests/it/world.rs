@@ -60,6 +60,7 @@ impl World {
             encoding: media.encoding,
             chunks: None,
             measured: None,
+            writable: false,
         }
     }
 

@@ -71,6 +71,9 @@ pub struct PinBody {
     pub chunks: Option<serde_json::Value>,
     /// What unpacking it takes.
     pub measured: Option<MeasuredBody>,
+    /// Has every instance a copy of its own that it may change? Envelopes of before do not say: no.
+    #[serde(default)]
+    pub writable: bool,
 }
 
 /// What happens when the program ends.
@@ -272,6 +275,7 @@ impl PinBody {
             encoding: pin.media.encoding,
             chunks: None,
             measured: pin.measured.map(MeasuredBody::from),
+            writable: pin.writable,
         }
     }
 
@@ -283,6 +287,7 @@ impl PinBody {
             size: self.size,
             media: MediaInfo { media_type: self.media_type.clone(), encoding: self.encoding },
             measured: self.measured.map(Into::into),
+            writable: self.writable,
         }
     }
 }
