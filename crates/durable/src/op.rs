@@ -85,7 +85,7 @@ pub enum Op {
         /// The name.
         name: OsString,
     },
-    /// `pwrite`, all of it.
+    /// `pwrite`, all of it; or `ioctl_ficlone`, which brings as much.
     Write {
         /// The file.
         file: Ino,

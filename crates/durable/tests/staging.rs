@@ -182,7 +182,7 @@ fn files_of_a_tree_can_be_made_and_filled_by_threads_and_have_holes() {
     let scratch = Scratch::new();
     let disk = disk(&scratch);
     let mut tree = disk.stage_dir().unwrap();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for name in ["a/1", "a/2", "b/3"] {
             let new = tree.begin_file(p(name), 0o444, None, false).unwrap();
             scope.spawn(move || {

@@ -17,6 +17,7 @@ mod trash;
 mod write;
 
 pub use guest::Guest;
+pub(crate) use read::{link_target, open_regular, stat};
 pub(crate) use write::staging_name;
 
 use std::ffi::{OsStr, OsString};

@@ -77,7 +77,7 @@ impl Disk {
 }
 
 /// Opens a regular file for reading, and never waits for a pipe's other end.
-pub(super) fn open_regular(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<File> {
+pub(crate) fn open_regular(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = retry_on_intr(|| fs::openat(dir, name, flags, Mode::empty()))?;
     match kind(FileType::from_raw_mode(fs::fstat(&file)?.st_mode)) {
@@ -86,7 +86,7 @@ pub(super) fn open_regular(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<File
     }
 }
 
-pub(super) fn link_target(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<PathBuf> {
+pub(crate) fn link_target(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<PathBuf> {
     let target = fs::readlinkat(dir, name, Vec::new())?;
     Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
 }
@@ -114,7 +114,7 @@ pub(super) fn entries(dir: BorrowedFd<'_>) -> io::Result<Vec<DirEntry>> {
 }
 
 #[allow(clippy::useless_conversion, reason = "`st_nlink` has 32 bits on some machines")]
-pub(super) fn stat(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Stat> {
+pub(crate) fn stat(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Stat> {
     let raw = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(Stat {
         kind: kind(FileType::from_raw_mode(raw.st_mode)),

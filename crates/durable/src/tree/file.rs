@@ -92,7 +92,14 @@ impl TreeFile {
         finish().map_err(|error| self.failed(error))
     }
 
-    fn failed(&self, error: io::Error) -> DiskError {
+    /// Takes all content of another file, which both have from now on until one of them changes it.
+    pub(super) fn share_content_of(&mut self, original: &File) -> io::Result<()> {
+        self.gate.share_content(&self.file, original)?;
+        self.len = original.metadata()?.len();
+        Ok(())
+    }
+
+    pub(super) fn failed(&self, error: io::Error) -> DiskError {
         DiskError::new(Verb::Stage, &self.path, error)
     }
 }

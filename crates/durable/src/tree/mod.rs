@@ -8,6 +8,7 @@
 //! Files may be written by several threads: [`Tree::begin_file`] finds the directory and hands out what
 //! a thread needs to make and fill the file by itself.
 
+mod copy;
 mod file;
 mod staged;
 

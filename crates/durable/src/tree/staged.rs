@@ -12,7 +12,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::{CLOSED, OPEN, Seal, Tree, Way};
+use super::{CLOSED, OPEN, Seal, Tree, Way, copy};
 use crate::disk::Disk;
 use crate::error::{DiskError, Verb};
 use crate::place::{self, At};
@@ -63,6 +63,16 @@ impl StagedDir {
             let (from_dir, from_name) = disk.open_parent(from)?;
             tree.link_into(from_dir.as_fd(), from_name, path, false)
         })
+    }
+
+    /// Copies the file or the tree `from` of the same disk to `to` in this tree: content, names, links
+    /// and times, with the modes of what its owner may change (files 0644, or 0755 where somebody may
+    /// execute them). It has nothing to do with its original any more, though the two share their
+    /// content on the disk where that is possible; see [`Disk::shares_content`].
+    pub fn copy_from(&mut self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        let path = self.disk.root().join(from);
+        let (dir, name) = self.disk.on(Verb::Read, from, || self.disk.open_parent(from))?;
+        copy::copy(&mut self.tree, (dir.as_fd(), name, &path), to)
     }
 
     /// Puts the tree under `to`, whose directory must exist, unless something is there. Directories

@@ -39,6 +39,7 @@ pub(crate) fn first_times() -> Vec<Workload> {
         publish(),
         resume(),
         tree(),
+        copy(),
         records(),
         link(),
         workload("remove", vec![step(|disk| disk.remove(p("old")))]),
@@ -177,6 +178,38 @@ fn tree() -> Workload {
             step(|disk| build(disk, "open", Seal::Writable)),
         ],
         ..blank("tree")
+    }
+}
+
+/// A copy that may be changed is whole or not there, and the original stays as it is.
+fn copy() -> Workload {
+    Workload {
+        setup: |disk| {
+            let then = Some(UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+            let mut tree = disk.stage_dir().expect("stage");
+            tree.write(p("bin/run"), b"#!/bin/sh\n", 0o555).expect("write");
+            tree.hard_link(p("bin/run"), p("again"), false).expect("link");
+            tree.symlink(p("link"), b"bin/run", then, false).expect("symlink");
+            let mut sparse = tree.file(p("sparse"), 0o444, then, false).expect("file");
+            sparse.write_at(8192, b"data").expect("write");
+            sparse.set_len(20_000).expect("length");
+            sparse.close().expect("close");
+            tree.publish(p("tree"), Seal::ReadOnly).expect("publish");
+            disk.replace(p("old"), b"old content", 0o444).expect("replace");
+        },
+        steps: vec![
+            step(|disk| {
+                let mut copy = disk.stage_dir()?;
+                copy.copy_from(p("tree"), p(""))?;
+                copy.publish(p("copy"), Seal::Writable).map(drop)
+            }),
+            step(|disk| {
+                let mut copy = disk.stage_dir()?;
+                copy.copy_from(p("old"), p("one/file"))?;
+                copy.publish(p("file"), Seal::Writable).map(drop)
+            }),
+        ],
+        ..blank("copy")
     }
 }
 
