@@ -35,6 +35,14 @@ pub enum Error {
         /// What it would take.
         what: Feature,
     },
+    /// The encoding around the archive uses something that is not supported.
+    #[error("the {encoding} data around the archive cannot be decoded: {what} is not supported")]
+    UnsupportedCoding {
+        /// The encoding.
+        encoding: Encoding,
+        /// What it would take.
+        what: Feature,
+    },
     /// The encoding is not supported for this container.
     #[error("a {container} archive with encoding {encoding} is not supported")]
     UnsupportedEncoding {
@@ -153,7 +161,7 @@ pub enum Ambiguity {
     Kind,
 }
 
-/// What it would take to read an entry.
+/// What it would take to read an entry, or to decode what is around the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Feature {
@@ -175,6 +183,16 @@ pub enum Feature {
     /// zip: a compression method other than stored and deflate, by its number in APPNOTE 4.4.5.
     #[error("compression method {0}{name}", name = method_name(*.0))]
     Method(u16),
+    /// zstd: a frame that needs a dictionary, by its number.
+    #[error("a dictionary (number {0})")]
+    Dictionary(u32),
+    /// xz: a filter, by its number in the format's section 5.3, or a chain of filters that the
+    /// format does not allow.
+    #[error("filter {0:#x}")]
+    Filter(u64),
+    /// xz: an integrity check, by its number in the format's section 2.1.1.2.
+    #[error("integrity check {0}")]
+    Check(u8),
 }
 
 /// Where an archive departs from its format.

@@ -309,7 +309,9 @@ fn unpack_code(error: &UnpackError) -> Code {
     match error {
         UnpackError::Archive(error) => match error {
             E::TooLarge { .. } => Code::TooLarge,
-            E::Unsupported { .. } | E::UnsupportedEncoding { .. } => Code::Unsupported,
+            E::Unsupported { .. } | E::UnsupportedEncoding { .. } | E::UnsupportedCoding { .. } => {
+                Code::Unsupported
+            }
             E::Read { .. } => Code::Internal,
             // The bytes are those that the publisher stated: the archive was made so.
             _ => Code::UnsafeArchive,
@@ -375,7 +377,7 @@ fn unpack_hint(error: &UnpackError) -> Option<String> {
         E::Unsafe { .. } | E::Ambiguous { .. } => {
             "pack it again without that entry and publish a new version"
         }
-        E::Unsupported { .. } | E::UnsupportedEncoding { .. } => {
+        E::Unsupported { .. } | E::UnsupportedEncoding { .. } | E::UnsupportedCoding { .. } => {
             "pack it as a plain tar, tar.gz, tar.bz2 or zip and publish a new version"
         }
         E::TooLarge { .. } => "split it into several packages and publish a new version",

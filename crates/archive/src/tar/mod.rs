@@ -41,10 +41,10 @@ impl<R: Read> TarReader<R> {
     /// Reads a tar from `input`. Nothing is read yet.
     ///
     /// # Errors
-    /// [`Error::UnsupportedEncoding`].
+    /// None today: whatever is wrong with the encoding shows when it is read.
     pub fn new(input: R, encoding: Encoding, limits: Limits) -> Result<Self, Error> {
         Ok(Self {
-            stream: Stream::new(input, encoding, limits.stream_bytes())?,
+            stream: Stream::new(input, encoding, &limits),
             checker: Checker::new(limits, Repeats::LastWins),
             global: Extended::default(),
             unread: 0,
@@ -65,7 +65,9 @@ impl<R: Read> TarReader<R> {
                     return Err(malformed(Flaw::ExtendedAlone));
                 }
                 self.stream.drain()?;
-                self.state = State::Complete(self.checker.finish()?);
+                let mut summary = self.checker.finish()?;
+                summary.measured.window = self.stream.window();
+                self.state = State::Complete(summary);
                 return Ok(None);
             };
             let ambiguous = |what| Error::Ambiguous { entry: printable(&header.name), what };

@@ -30,7 +30,8 @@ fn exhaust(entries: &mut dyn Entries) -> u64 {
 
 fn feed(bytes: &[u8]) -> u64 {
     let mut most = 0;
-    for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Bzip2] {
+    let compressed = [Encoding::Gzip, Encoding::Bzip2, Encoding::Zstd, Encoding::Xz];
+    for encoding in [Encoding::Identity].into_iter().chain(compressed) {
         let mut reader = TarReader::new(bytes, encoding, LIMITS).unwrap();
         most = most.max(exhaust(&mut reader));
     }

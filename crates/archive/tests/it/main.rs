@@ -4,6 +4,7 @@
 
 mod build;
 mod damage;
+mod encodings;
 mod foreign;
 mod links;
 mod pack;
