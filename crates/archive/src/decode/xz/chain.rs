@@ -11,7 +11,7 @@ use crate::decode::xz::format::{BlockHeader, Filter};
 /// LZMA2, and up to three filters around it. The dictionary grows with what is decoded, to what
 /// the header declares at most.
 pub(super) enum Chain<R> {
-    Lzma2(Lzma2Reader<Counted<R>>),
+    Lzma2(Box<Lzma2Reader<Counted<R>>>),
     Delta(DeltaReader<Box<Chain<R>>>),
     Branch(BcjReader<Box<Chain<R>>>),
 }
@@ -19,7 +19,8 @@ pub(super) enum Chain<R> {
 impl<R: Read> Chain<R> {
     pub(super) fn new(input: R, header: &BlockHeader) -> Self {
         let input = Counted { input, count: 0 };
-        let lzma2 = Chain::Lzma2(Lzma2Reader::new(input, header.dictionary, None));
+        let lzma2 = Lzma2Reader::new(input, header.dictionary, None);
+        let lzma2 = Chain::Lzma2(Box::new(lzma2));
         header.filters.iter().fold(lzma2, |chain, filter| chain.filtered(*filter))
     }
 
