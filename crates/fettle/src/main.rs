@@ -16,6 +16,7 @@ mod progress;
 mod reach;
 mod sample;
 mod table;
+mod unpacking;
 mod usage;
 mod wait;
 
@@ -28,6 +29,9 @@ use crate::error::{Exit, Failure};
 use crate::output::Output;
 
 fn main() -> ExitCode {
+    if let Some(ended) = unpacking::run() {
+        return ended;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage::answer(&error).into(),

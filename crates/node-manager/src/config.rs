@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use client::Endpoint;
 use model::Profile;
+use unpacker::Isolation;
 
 /// What a node manager is told at its start.
 #[derive(Debug, Clone)]
@@ -16,6 +17,10 @@ pub struct Config {
     pub profiles: Vec<Profile>,
     /// May callers over TCP, whose account is unknown, change something?
     pub loopback_may_write: bool,
+    /// Where archives are unpacked.
+    pub unpacker: Isolation,
+    /// What an archive may amount to that nobody has measured.
+    pub unmeasured: archive::Limits,
 }
 
 /// The profiles of this machine: `<system>-<architecture>` with the names that publishers use

@@ -7,12 +7,13 @@ use model::{InstallationId, InstanceId, OperationId, Reference, Title, Version};
 use wire::v1::{ExitBody, InvalidEnvelope};
 use wire::{Code, ErrorBody};
 
-use crate::install::{InstallError, LayOutError, ReceiveError, UnpackError};
+use crate::install::{InstallError, LayOutError, ReceiveError};
 use crate::instance::InstanceError;
 use crate::inventory::ReadError;
 use crate::operation::JournalError;
 use crate::record::Unusable;
 use crate::supervise::{LaunchError, Refusal};
+use unpacker::{Fault, UnpackError};
 
 /// Why something that was asked for is not so.
 #[derive(Debug, thiserror::Error)]
@@ -259,7 +260,7 @@ impl Failure {
                 NO_SPACE.into()
             }
             Failure::Install(InstallError::Form(_)) => {
-                "pack it as tar, tar.gz, tar.bz2 or zip and publish a new version".into()
+                "pack it as a tar, with gzip, bzip2, zstd or xz, or as a zip, and publish a new version".into()
             }
             Failure::Disk(error) => return space_hint(error),
             _ => return None,
@@ -305,21 +306,15 @@ fn install_code(error: &InstallError) -> Code {
 }
 
 fn unpack_code(error: &UnpackError) -> Code {
-    use archive::Error as E;
     match error {
-        UnpackError::Archive(error) => match error {
-            E::TooLarge { .. } => Code::TooLarge,
-            E::Unsupported { .. } | E::UnsupportedEncoding { .. } | E::UnsupportedCoding { .. } => {
-                Code::Unsupported
-            }
-            E::Read { .. } => Code::Internal,
+        UnpackError::Archive { fault, .. } => match fault {
+            Fault::TooLarge => Code::TooLarge,
+            Fault::Unsupported => Code::Unsupported,
             // The bytes are those that the publisher stated: the archive was made so.
-            _ => Code::UnsafeArchive,
+            Fault::Unsafe | Fault::Malformed => Code::UnsafeArchive,
         },
         full if full.is_no_space() => Code::NoSpace,
-        UnpackError::Write { .. } | UnpackError::Tree(_) | UnpackError::Manifest(_) => {
-            Code::Internal
-        }
+        _ => Code::Internal,
     }
 }
 
@@ -368,21 +363,27 @@ fn disk_code(error: &DiskError) -> Code {
 }
 
 fn unpack_hint(error: &UnpackError) -> Option<String> {
-    use archive::Error as E;
-    let error = match error {
-        UnpackError::Archive(error) => error,
+    let fault = match error {
+        UnpackError::Archive { fault, .. } => fault,
+        UnpackError::Died { .. } => {
+            return Some(
+                "repeat the command; if it ends so again, the archive is not to be trusted"
+                    .to_owned(),
+            );
+        }
         other => return other.is_no_space().then(|| NO_SPACE.to_owned()),
     };
-    let hint = match error {
-        E::Unsafe { .. } | E::Ambiguous { .. } => {
-            "pack it again without that entry and publish a new version"
+    let hint = match fault {
+        Fault::Unsafe => "pack it again without that entry and publish a new version",
+        Fault::Unsupported => {
+            "pack it as a plain tar, with gzip, bzip2, zstd or xz, or as a zip, and publish a new version"
         }
-        E::Unsupported { .. } | E::UnsupportedEncoding { .. } | E::UnsupportedCoding { .. } => {
-            "pack it as a plain tar, tar.gz, tar.bz2 or zip and publish a new version"
+        Fault::TooLarge => {
+            "it is more than was measured when it was published: publish it again as a new version"
         }
-        E::TooLarge { .. } => "split it into several packages and publish a new version",
-        E::Read { .. } => return None,
-        _ => "look whether it is what its media type says, pack it again and publish a new version",
+        Fault::Malformed => {
+            "look whether it is what its media type says, pack it again and publish a new version"
+        }
     };
     Some(hint.to_owned())
 }

@@ -70,7 +70,7 @@ pub(crate) fn tree(key: &TreeKey) -> PathBuf {
 
 /// The files of one unpacked tree.
 pub(crate) fn tree_files(key: &TreeKey) -> PathBuf {
-    tree(key).join(TREE_FILES)
+    tree(key).join(unpacker::FILES)
 }
 
 /// Where applications lie.
@@ -214,10 +214,6 @@ pub(crate) const ENVELOPE: &str = "envelope";
 pub(crate) const PREVIOUS: &str = "previous";
 /// Packages as programs see them.
 pub(crate) const PACKAGES: &str = "packages";
-/// Where the files of an unpacked tree are.
-pub(crate) const TREE_FILES: &str = "files";
-/// What is in an unpacked tree, a line each.
-pub(crate) const TREE_MANIFEST: &str = "manifest";
 /// How the names of partly received blobs begin.
 pub(crate) const PARTIAL: &str = "receive-";
 

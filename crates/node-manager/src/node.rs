@@ -16,6 +16,7 @@ use durable::{Disk, DiskError, Lock, LockMode};
 use futures_util::stream::{self, StreamExt as _};
 use model::{Caller, Digest, InstallationId, InstanceId, OperationId, Policy, Timestamp, Title};
 use tokio::sync::OwnedMutexGuard;
+use unpacker::Unpacker;
 use wire::serve::{Service, blocking};
 use wire::v1::{InstallationBody, OriginBody, OverridesBody};
 
@@ -149,7 +150,11 @@ impl Node {
         .await?;
         config.root = disk.root().to_owned();
         let core = Arc::new(Core {
-            store: Store::new(disk.clone()),
+            store: Store::new(
+                disk.clone(),
+                Unpacker::new(config.unpacker.clone()),
+                config.unmeasured,
+            ),
             digest_locks: Arc::default(),
             installation_locks: Locks::default(),
             title_lock: tokio::sync::Mutex::default(),

@@ -5,9 +5,10 @@
 
 use std::fmt;
 
-use archive::{Container, Encoding};
+use archive::{Container, Encoding, Limits};
 use durable::{Blobs, Disk, DiskError};
 use model::{Digest, MediaInfo};
+use unpacker::Unpacker;
 
 use crate::layout;
 
@@ -48,8 +49,10 @@ impl Form {
             (true, _, None) => (Container::Tar, Encoding::Identity),
             (true, _, Some(model::Encoding::Gzip)) => (Container::Tar, Encoding::Gzip),
             (true, _, Some(model::Encoding::Bzip2)) => (Container::Tar, Encoding::Bzip2),
+            (true, _, Some(model::Encoding::Zstd)) => (Container::Tar, Encoding::Zstd),
+            (true, _, Some(model::Encoding::Xz)) => (Container::Tar, Encoding::Xz),
             (_, true, None) => (Container::Zip, Encoding::Identity),
-            (true, _, Some(other)) | (_, true, Some(other)) => return Err(cannot(other)),
+            (_, true, Some(other)) => return Err(cannot(other)),
             (false, false, _) => return Ok(Form::File),
         };
         Ok(Form::Tree(TreeKey { digest, container, encoding }))
@@ -91,13 +94,26 @@ impl fmt::Display for TreeKey {
 pub(crate) struct Store {
     disk: Disk,
     blobs: Blobs,
+    unpacker: Unpacker,
+    unmeasured: Limits,
 }
 
 impl Store {
-    /// The store of this tree.
-    pub(crate) fn new(disk: Disk) -> Store {
+    /// The store of this tree, filled by this unpacker; `unmeasured` is what an archive may amount to
+    /// that comes without figures.
+    pub(crate) fn new(disk: Disk, unpacker: Unpacker, unmeasured: Limits) -> Store {
         let blobs = Blobs::new(disk.clone(), &layout::blobs());
-        Store { disk, blobs }
+        Store { disk, blobs, unpacker, unmeasured }
+    }
+
+    /// What makes trees of archives.
+    pub(crate) fn unpacker(&self) -> &Unpacker {
+        &self.unpacker
+    }
+
+    /// What an archive without figures may amount to.
+    pub(crate) fn unmeasured(&self) -> &Limits {
+        &self.unmeasured
     }
 
     /// The disk that it lies on.
@@ -132,7 +148,7 @@ impl Store {
 }
 
 /// Counts up when the unpacker makes another tree of the same bytes.
-const UNPACKER: u32 = 1;
+const UNPACKER: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -147,10 +163,12 @@ mod tests {
         assert_eq!(form("a.txt"), Ok(Form::File));
         assert_eq!(form("a.bin"), Ok(Form::File));
         for (name, suffix) in [
-            ("a.tar", ".tar.1"),
-            ("a.tgz", ".tar-gzip.1"),
-            ("a.tbz", ".tar-bzip2.1"),
-            ("a.zip", ".zip.1"),
+            ("a.tar", ".tar.2"),
+            ("a.tgz", ".tar-gzip.2"),
+            ("a.tbz", ".tar-bzip2.2"),
+            ("a.tar.zst", ".tar-zstd.2"),
+            ("a.txz", ".tar-xz.2"),
+            ("a.zip", ".zip.2"),
         ] {
             match form(name) {
                 Ok(Form::Tree(key)) => assert!(key.to_string().ends_with(suffix), "{key}"),
@@ -161,6 +179,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_unpacked_is_refused_before_anything_is_fetched() {
-        assert!(form("a.tar.zst").is_err() && form("a.txz").is_err());
+        let zipped =
+            MediaInfo { encoding: Some(model::Encoding::Xz), ..MediaInfo::from_file_name("a.zip") };
+        assert!(Form::of(Digest::of(b""), &zipped).is_err());
     }
 }

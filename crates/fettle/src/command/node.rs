@@ -9,6 +9,7 @@ use crate::args::NodeArgs;
 use crate::error::{Exit, Failure};
 use crate::places::{NoPlace, Surroundings, node_socket};
 use crate::reach::{Context, ReachError};
+use crate::unpacking;
 
 /// Why the node does not run.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,8 @@ async fn run(context: &Context, args: &NodeArgs) -> Result<(), NodeError> {
         server: Some(context.server_endpoint()?),
         profiles: machine_profiles(),
         loopback_may_write: args.allow_loopback,
+        unpacker: unpacking::isolation(),
+        unmeasured: archive::Limits::default(),
     };
     let node = Node::open(config).await?;
     let listener = daemon::bind(&address).await?;

@@ -8,12 +8,13 @@ use archive::Dropped;
 use client::{ClientError, Connection};
 use durable::DiskError;
 use model::{Envelope, ObjectName, PackageName, Pin, Profile, Reference};
+use unpacker::{Outcome, Sandbox, UnpackError};
 use wire::serve::blocking;
 use wire::v1::{EnvelopeBody, InvalidEnvelope, PinBody};
 
 use super::plan::{Need, Plan, Present, Room, Step, plan};
-use super::receive::{Meter, ReceiveError, receive, unpack_blob};
-use super::unpack::UnpackError;
+use super::receive::{Meter, ReceiveError, receive};
+use super::unpack::unpack_blob;
 use crate::locks::Locks;
 use crate::store::{CannotUnpack, Form, Store};
 
@@ -184,7 +185,7 @@ pub(crate) async fn bring_in(fetch: &Fetch, envelope: &Envelope) -> Result<(), I
         let (Step::Receive { pin, .. } | Step::Unpack { pin, .. }) = &step;
         // Another operation may want the same: whoever comes second finds it there.
         let _one_at_a_time = fetch.digests.lock(&pin.digest).await;
-        let (label, dropped) = match remaining(fetch, step).await? {
+        let (label, outcome) = match remaining(fetch, step).await? {
             None => continue,
             Some(Step::Receive { label, pin, unpack }) => {
                 fetch.reporter.phase(&format!("receiving {label}"));
@@ -200,15 +201,15 @@ pub(crate) async fn bring_in(fetch: &Fetch, envelope: &Envelope) -> Result<(), I
             Some(Step::Unpack { label, pin, key }) => {
                 fetch.reporter.phase(&format!("unpacking {label}"));
                 let (store, object) = (fetch.store.clone(), pin.object.clone());
-                let unpacked = blocking(move || {
-                    let dropped = unpack_blob(&store, &pin, key)?.publish(store.disk())?;
-                    Ok(dropped)
-                });
+                let unpacked =
+                    blocking(move || Ok(unpack_blob(&store, &pin, key)?.publish(&store)?));
                 let failed = |source| InstallError::Unpack { label: label.clone(), object, source };
-                (label.clone(), unpacked.await.map_err(failed)?)
+                (label.clone(), Some(unpacked.await.map_err(failed)?))
             }
         };
-        note_dropped(fetch, &label, dropped);
+        if let Some(outcome) = outcome {
+            note(fetch, &label, &outcome);
+        }
     }
     Ok(())
 }
@@ -266,7 +267,7 @@ async fn receive_with_retries(
     fetch: &Fetch,
     pin: &Pin,
     unpack: Option<crate::store::TreeKey>,
-) -> Result<Dropped, ReceiveError> {
+) -> Result<Option<Outcome>, ReceiveError> {
     let mut pauses = PAUSES.iter();
     let meter = Arc::new(Meter::new(fetch.reporter.clone()));
     loop {
@@ -282,15 +283,23 @@ async fn receive_with_retries(
     }
 }
 
-fn note_dropped(fetch: &Fetch, label: &str, dropped: Dropped) {
-    let Dropped { owners: _, special_bits, attributes, directory_modes: _ } = dropped;
+/// What the user should know of an unpacked archive.
+fn note(fetch: &Fetch, label: &str, outcome: &Outcome) {
+    let Dropped { owners, special_bits, attributes, directory_modes } = outcome.dropped;
     for (count, what) in [
-        (special_bits, "set-user-id, set-group-id or sticky bits"),
-        (attributes, "extended attributes or access lists"),
+        (owners, "the owners"),
+        (special_bits, "the set-user-id, set-group-id or sticky bits"),
+        (attributes, "the extended attributes or access lists"),
+        (directory_modes, "the modes that lock everybody out of directories"),
     ] {
         if count > 0 {
             fetch.reporter.note(format!("{label}: {what} of {count} entries were left out"));
         }
+    }
+    if outcome.sandbox == Sandbox::NoLandlock {
+        fetch
+            .reporter
+            .note(format!("{label}: unpacked without Landlock, which this kernel does not offer"));
     }
 }
 

@@ -8,7 +8,6 @@ mod execute;
 mod lay_out;
 mod plan;
 mod receive;
-mod tree_manifest;
 mod unpack;
 
 pub(crate) use execute::{Fetch, InstallError, Reporter, bring_in, find_envelope, pin_overrides};
@@ -16,4 +15,3 @@ pub(crate) use lay_out::{
     LayOutError, NewInstallation, VersionContent, lay_out_installation, lay_out_version,
 };
 pub(crate) use receive::ReceiveError;
-pub(crate) use unpack::UnpackError;

@@ -10,16 +10,16 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use archive::Dropped;
 use bytes::Bytes;
 use client::{ClientError, Connection, Incoming};
 use durable::{DiskError, StagedFile};
 use model::{Digest, Hasher, Pin};
 use tokio::sync::mpsc;
+use unpacker::{Outcome, UnpackError};
 use wire::serve::blocking;
 
 use super::execute::Reporter;
-use super::unpack::{UnpackError, Unpacked, unpack_file, unpack_tar};
+use super::unpack::{Unpacked, unpack_blob, unpack_stream};
 use crate::layout;
 use crate::store::{Store, TreeKey};
 
@@ -87,13 +87,13 @@ pub(super) async fn receive(
     pin: &Pin,
     unpack: Option<TreeKey>,
     meter: &Arc<Meter>,
-) -> Result<Dropped, ReceiveError> {
+) -> Result<Option<Outcome>, ReceiveError> {
     let mut outcome = attempt(store, connection, pin, unpack, meter).await;
     if matches!(outcome, Ok(Attempt::Again)) {
         outcome = attempt(store, connection, pin, unpack, meter).await;
     }
     match outcome {
-        Ok(Attempt::Done(dropped)) => Ok(dropped),
+        Ok(Attempt::Done(unpacked)) => Ok(unpacked),
         Ok(Attempt::Again) => Err(mismatch(pin, pin.digest)), // an attempt from zero never says so
         Err(error) => {
             if error.is_no_space() {
@@ -143,7 +143,7 @@ impl Meter {
 }
 
 enum Attempt {
-    Done(Dropped),
+    Done(Option<Outcome>),
     /// What was there before was wrong, and is gone now.
     Again,
 }
@@ -222,7 +222,7 @@ fn take_in(
     let object = || pin.object.to_string();
     let disk_error = |source| ReceiveError::Disk { object: object(), source };
     let on_the_way = unpack.filter(|key| key.container() == archive::Container::Tar);
-    let unpacked = on_the_way.map(|key| unpack_tar(store.disk(), key, &mut intake));
+    let unpacked = on_the_way.map(|key| unpack_stream(store, key, pin.measured, &mut intake));
     // Also what lies behind the end of an archive belongs to the object, and to its digest. And where an
     // archive is broken, the digest tells damage on the way from an archive that was made so.
     let drained = io::copy(&mut intake, &mut io::sink());
@@ -255,16 +255,8 @@ fn take_in(
         (None, Some(key)) => Some(unpack_blob(store, pin, key).map_err(unpack_error)?),
         (None, None) => None,
     };
-    let dropped = unpacked.map(|unpacked| unpacked.publish(store.disk())).transpose();
-    Ok(Attempt::Done(dropped.map_err(disk_error)?.unwrap_or_default()))
-}
-
-/// Unpacks a blob of the store into a tree without a name.
-pub(super) fn unpack_blob(store: &Store, pin: &Pin, key: TreeKey) -> Result<Unpacked, UnpackError> {
-    match store.blobs().open(layout::key(&pin.digest))? {
-        Some(file) => unpack_file(store.disk(), key, file),
-        None => Err(UnpackError::Archive(archive::Error::Truncated)), // it was published just now
-    }
+    let outcome = unpacked.map(|unpacked| unpacked.publish(store)).transpose();
+    Ok(Attempt::Done(outcome.map_err(disk_error)?))
 }
 
 fn mismatch(pin: &Pin, found: Digest) -> ReceiveError {

@@ -74,7 +74,7 @@ async fn an_installed_application_lies_on_the_disk_as_it_is_drawn() {
     let tree = tree.unwrap().next().unwrap().unwrap().path();
     let manifest = std::fs::read_to_string(tree.join("manifest")).unwrap();
     assert_eq!(manifest.lines().count(), MODEL.len() + 1);
-    assert_eq!(manifest.lines().last(), Some(r#"{"entries":4}"#));
+    assert!(manifest.lines().last().unwrap().starts_with(r#"{"entries":4,"#));
     let seen = std::fs::read_to_string(machine.instance_dir(&id).join("root/seen")).unwrap();
     assert_eq!(seen, "0.1 0.2\n1.0.0\n");
 }
@@ -263,13 +263,13 @@ const EXPECTED: &str = "\
 0444 store/blobs/M/M
 0444 store/blobs/N/N
 0755 store/trees/
-0555 store/trees/M/M.tar.1/
-0444 store/trees/M/M.tar.1/manifest
-0555 store/trees/M/M.tar.1/files/
-0555 store/trees/M/M.tar.1/files/model/
-0444 store/trees/M/M.tar.1/files/model/weights
-0555 store/trees/M/M.tar.1/files/model/run.sh
-link store/trees/M/M.tar.1/files/model/latest -> weights
+0555 store/trees/M/M.tar.2/
+0444 store/trees/M/M.tar.2/manifest
+0555 store/trees/M/M.tar.2/files/
+0555 store/trees/M/M.tar.2/files/model/
+0444 store/trees/M/M.tar.2/files/model/weights
+0555 store/trees/M/M.tar.2/files/model/run.sh
+link store/trees/M/M.tar.2/files/model/latest -> weights
 0755 apps/
 0755 apps/app-e5e72beb4e3c6926d3dc9e3e2ef7833b/
 0600 apps/app-e5e72beb4e3c6926d3dc9e3e2ef7833b/info
@@ -288,7 +288,7 @@ link ./current -> 1-1.0.0
 0444 ./1-1.0.0/pkg/notes
 0644 ./1-1.0.0/pkg/notes.__info
 0755 ./1-1.0.0/packages/
-link ./1-1.0.0/packages/model -> ../../../../../store/trees/M/M.tar.1/files
+link ./1-1.0.0/packages/model -> ../../../../../store/trees/M/M.tar.2/files
 link ./1-1.0.0/packages/notes -> ../pkg/notes
 0755 ./instances/
 0755 ./instances/instance-1/
@@ -301,7 +301,7 @@ link ./instances/instance-1/version -> ../../1-1.0.0
 0600 ./instances/instance-1/logs/stdout
 0755 ./instances/instance-1/packages/
 0755 ./instances/instance-1/packages/1-1.0.0/
-link ./instances/instance-1/packages/1-1.0.0/model -> ../../../../../../../store/trees/M/M.tar.1/files
+link ./instances/instance-1/packages/1-1.0.0/model -> ../../../../../../../store/trees/M/M.tar.2/files
 link ./instances/instance-1/packages/1-1.0.0/notes -> ../../../../1-1.0.0/pkg/notes
 0755 ./instances/instance-1/root/
 link ./instances/instance-1/root/packages -> ../packages/1-1.0.0

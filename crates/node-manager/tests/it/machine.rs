@@ -200,6 +200,8 @@ pub fn config(root: &Path, server: &str) -> Config {
         server: Some(server.parse().unwrap()),
         profiles: node_manager::machine_profiles(),
         loopback_may_write: false,
+        unpacker: unpacker::Isolation::Inline,
+        unmeasured: archive::Limits::default(),
     }
 }
 

@@ -1,0 +1,101 @@
+//! What the process cannot do, and how it ends.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use archive::Container;
+use unpacker::{Isolation, Sandbox, UnpackError, Unpacker};
+
+use crate::world::{how, process, tar, unpack};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_unpack-archive");
+
+/// What a process can still do, in a directory of its own.
+fn can(landlock: bool) -> Vec<String> {
+    let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(outside.path().join("secret"), "secret").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let tried = Command::new(PROGRAM)
+        .args(["try", outside.path().to_str().unwrap(), &address])
+        .arg(if landlock { "yes" } else { "no" })
+        .current_dir(inside.path())
+        .output()
+        .unwrap();
+    assert!(tried.status.success(), "{}", String::from_utf8_lossy(&tried.stderr));
+    String::from_utf8(tried.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Does this kernel offer Landlock? Where it does not, the sandbox says so and the tests believe it only
+/// if the kernel says so too.
+fn kernel_has_landlock() -> bool {
+    let modules = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    modules.split(',').any(|name| name.trim() == "landlock")
+}
+
+#[test]
+fn in_the_sandbox_nothing_can_be_done_but_writing_the_tree() {
+    let can = can(true);
+    if can[0] == "NoLandlock" {
+        assert!(!kernel_has_landlock(), "{can:?}");
+        println!("this kernel has no Landlock: the test shows nothing");
+        return;
+    }
+    assert_eq!(can[1..], ["make a file inside", "link inside"], "{can:?}");
+}
+
+#[test]
+fn without_landlock_it_works_and_says_so() {
+    let can = can(false);
+    assert_eq!(can[0], "NoLandlock");
+    assert!(can.contains(&"read outside".to_owned()), "{can:?}");
+    let bytes = tar(&[("a", b'0', "", b"x", 0o644)]);
+    let (_dir, outcome) = unpack(&process(false), how(Container::Tar, 1), &bytes);
+    assert_eq!(outcome.unwrap().sandbox, Sandbox::NoLandlock);
+}
+
+#[test]
+fn a_program_that_cannot_be_started_or_says_nothing_is_an_error_that_says_so() {
+    let at = |program: &str| {
+        Unpacker::new(Isolation::Process {
+            program: program.into(),
+            arguments: Vec::new(),
+            landlock: true,
+        })
+    };
+    let bytes = tar(&[("a", b'0', "", b"x", 0o644)]);
+    let absent = unpack(&at("/nonexistent/program"), how(Container::Tar, 1), &bytes).1;
+    assert!(matches!(absent, Err(UnpackError::Start { .. })), "{absent:?}");
+    let silent = unpack(&at("/bin/false"), how(Container::Tar, 1), &bytes).1;
+    assert_eq!(silent, Err(UnpackError::Died { how: "exit code 1".into() }));
+}
+
+#[test]
+fn the_process_ends_with_the_one_that_started_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut holder =
+        Command::new(PROGRAM).arg("hold").arg(dir.path()).stdout(Stdio::null()).spawn().unwrap();
+    let file = dir.path().join("files/f");
+    wait_until(|| file.exists());
+    assert_eq!(working_in(dir.path()), 1);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    wait_until(|| working_in(dir.path()) == 0);
+}
+
+fn wait_until(mut reached: impl FnMut() -> bool) {
+    while !reached() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// How many processes have this working directory.
+fn working_in(dir: &Path) -> usize {
+    let dir = dir.canonicalize().unwrap();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let directories =
+        processes.filter_map(|process| fs::read_link(process.path().join("cwd")).ok());
+    directories.filter(|cwd| *cwd == dir).count()
+}
