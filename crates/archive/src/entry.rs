@@ -6,8 +6,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::Rule;
 use crate::error::printable;
+use crate::{Measured, Rule};
 
 /// One checked entry: safe to create relative to the tree's root in the order given, by a writer
 /// that follows no link.
@@ -47,9 +47,10 @@ pub enum EntryKind {
         /// Its target. Nothing to follow before the archive has been read to its end.
         target: LinkTarget,
     },
-    /// Another name for an earlier file of this archive.
+    /// Another name for an earlier file or symbolic link of this archive. The link itself is meant,
+    /// not what it leads to.
     HardLink {
-        /// The name of that file, which is there when this entry is created.
+        /// The name of that file or link, which is there when this entry is created.
         original: EntryPath,
     },
 }
@@ -91,6 +92,18 @@ impl SparseMap {
     /// The extents, in order.
     pub fn extents(&self) -> &[Extent] {
         &self.0
+    }
+
+    /// How many blocks of [`Measured::BLOCK`] bytes hold data.
+    pub(crate) fn blocks(&self) -> u64 {
+        let mut counted = 0;
+        let mut blocks = 0;
+        for extent in &self.0 {
+            let first = counted.max(extent.offset / Measured::BLOCK);
+            counted = (extent.offset + extent.length).div_ceil(Measured::BLOCK);
+            blocks += counted - first;
+        }
+        blocks
     }
 
     /// Bytes of data.
@@ -263,6 +276,33 @@ mod tests {
         assert!(EntryPath::parse(&longest).is_ok());
         let longer = [longest, b"b".to_vec()].concat();
         assert_eq!(EntryPath::parse(&longer), Err(Rule::NameTooLong));
+    }
+
+    #[test]
+    fn blocks_that_hold_data_are_counted_once() {
+        let map = |extents: &[(u64, u64)]| {
+            let extents = extents.iter().map(|&(offset, length)| Extent { offset, length });
+            SparseMap::new(extents, 1 << 20).unwrap()
+        };
+        assert_eq!(map(&[(0, 1)]).blocks(), 1);
+        assert_eq!(map(&[(4095, 2)]).blocks(), 2);
+        assert_eq!(map(&[(0, 10), (20, 10), (4096, 1)]).blocks(), 2);
+        assert_eq!(map(&[(0, 5000), (8000, 100), (12288, 4096)]).blocks(), 3);
+        assert_eq!(map(&[(100, 0), (1 << 20, 0)]), map(&[]));
+        assert_eq!(map(&[]).blocks(), 0);
+    }
+
+    #[test]
+    fn a_map_is_in_order_and_within_its_file() {
+        let map = |extents: &[(u64, u64)], size| {
+            let extents = extents.iter().map(|&(offset, length)| Extent { offset, length });
+            SparseMap::new(extents, size).map(|map| map.data())
+        };
+        assert_eq!(map(&[(0, 5), (5, 5)], 10), Some(10));
+        assert_eq!(map(&[(0, 5), (4, 5)], 10), None);
+        assert_eq!(map(&[(5, 5), (0, 5)], 10), None);
+        assert_eq!(map(&[(5, 6)], 10), None);
+        assert_eq!(map(&[(u64::MAX, 2)], u64::MAX), None);
     }
 
     #[test]

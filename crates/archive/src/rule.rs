@@ -28,7 +28,8 @@ pub enum Rule {
     /// A parent of the entry is a regular file of this archive.
     #[error("it lies under a regular file")]
     UnderFile,
-    /// A parent of the entry is a symbolic link of this archive.
+    /// A parent of the entry is a symbolic link of this archive, even one that leads to a directory
+    /// of it: some readers follow it, some put a directory in its place, some refuse.
     #[error("it lies under a symbolic link")]
     UnderLink,
     /// The symbolic link's target begins with `/`.
@@ -46,8 +47,8 @@ pub enum Rule {
     /// Followed component by component through the finished tree, the link leaves it.
     #[error("its link target leads out of the package")]
     TargetLeaves,
-    /// The original of a hard link is not an earlier regular file of the same archive.
-    #[error("it is a hard link to something that is not an earlier regular file of the archive")]
+    /// The original of a hard link is not an earlier file or symbolic link of the same archive.
+    #[error("it is a hard link to something that is not an earlier file or link of the archive")]
     HardLinkOriginal,
     /// A character or block device.
     #[error("it is a device")]

@@ -8,9 +8,10 @@
 //! tree; nothing may be published before that.
 //!
 //! Names that occur twice: in a tar the last one holds, as all readers have it, if it is of the
-//! same kind; a change of kind is refused. A hard link is a regular file like any other. It shares
-//! the file that its original's name has *then*; if that name is replaced later, the link keeps the
-//! old content, which is what [`Entry::replaces`] tells a writer to take care of.
+//! same kind; a change of kind is refused. A hard link is a regular file like any other, or a
+//! symbolic link like its original, followed from where the new name is. It shares what its
+//! original's name has *then*; if that name is replaced later, the link keeps the old content, which
+//! is what [`Entry::replaces`] tells a writer to take care of.
 
 mod links;
 mod tree;
@@ -18,15 +19,18 @@ mod tree;
 use crate::check::tree::{Node, Tree};
 use crate::error::printable;
 use crate::{
-    Dropped, Entry, EntryKind, EntryPath, Error, Limit, Limits, LinkTarget, Modified, Rule, Summary,
+    Dropped, Entry, EntryKind, EntryPath, Error, Limit, Limits, LinkTarget, Measured, Modified,
+    Rule, SparseMap, Summary,
 };
 
 /// An entry as its container has it.
 pub(crate) struct RawEntry<'a> {
     pub(crate) name: &'a [u8],
     pub(crate) kind: RawKind<'a>,
-    /// Permission bits, with set-user-id, set-group-id and sticky.
-    pub(crate) mode: u32,
+    /// Permission bits, with set-user-id, set-group-id and sticky, if the archive says.
+    pub(crate) mode: Option<u32>,
+    /// It belongs to another account or group than 0.
+    pub(crate) owned: bool,
     pub(crate) modified: Option<Modified>,
     /// It comes with extended attributes or access lists.
     pub(crate) attributes: bool,
@@ -35,7 +39,7 @@ pub(crate) struct RawEntry<'a> {
 /// What an entry is, as its container has it.
 pub(crate) enum RawKind<'a> {
     Directory,
-    File { size: u64 },
+    File { size: u64, sparse: Option<SparseMap> },
     Symlink { target: &'a [u8] },
     HardLink { original: &'a [u8] },
     Device,
@@ -76,14 +80,22 @@ impl Checker {
                 _ => Err(refuse(Rule::OtherKind)),
             };
         };
+        let length = path.as_bytes().len() as u64;
+        self.within(Limit::LongestPath, length, u64::from(self.limits.longest_path))?;
         let names = self.tree.names();
         let Some((kind, replaces)) = self.place(&path, raw)? else { return Ok(None) };
         // What replaces a name takes an inode but no new name; a hard link the other way round.
-        let taken = self.tree.names() - names + usize::from(replaces);
-        let shared = usize::from(matches!(kind, EntryKind::HardLink { .. }));
-        self.summary.measured.inodes += (taken - shared) as u64;
+        let taken = (self.tree.names() - names + usize::from(replaces)) as u64;
+        self.count_disk(taken, &kind)?;
         self.note(&path, raw);
         Ok(Some(Entry { path, kind, modified: raw.modified, replaces }))
+    }
+
+    /// Something that is unpacked keeps so many bytes of history.
+    pub(crate) fn count_window(&mut self, window: u64) -> Result<(), Error> {
+        let largest = &mut self.summary.measured.window;
+        *largest = (*largest).max(window);
+        self.within(Limit::Window, window, self.limits.window)
     }
 
     /// Judges the tree as it finally stands.
@@ -104,15 +116,18 @@ impl Checker {
         raw: &RawEntry<'_>,
     ) -> Result<Option<(EntryKind, bool)>, Error> {
         let refuse = |rule| Error::Unsafe { entry: printable(raw.name), rule };
+        // The symbolic link that a hard link is another name of.
+        let mut linked = None;
         let kind = match raw.kind {
             RawKind::Directory => EntryKind::Directory,
-            RawKind::File { size } => {
+            RawKind::File { size, ref sparse } => {
                 self.count_content(size)?;
-                EntryKind::File { size, executable: raw.mode & 0o111 != 0, sparse: None }
+                let executable = raw.mode.unwrap_or(0) & 0o111 != 0;
+                EntryKind::File { size, executable, sparse: sparse.clone() }
             }
             RawKind::Symlink { target } => {
                 let target = LinkTarget::parse(target).map_err(refuse)?;
-                if leaves_at_once(path, &target) {
+                if leaves_at_once(path, target.as_bytes()) {
                     return Err(refuse(Rule::TargetLeaves));
                 }
                 EntryKind::Symlink { target }
@@ -120,11 +135,16 @@ impl Checker {
             RawKind::HardLink { original } => {
                 let original =
                     EntryPath::parse(original).map_err(|_| refuse(Rule::HardLinkOriginal))?;
-                if self.tree.find(&original).map(|id| self.tree.node(id)) != Some(Node::File) {
-                    return Err(refuse(Rule::HardLinkOriginal));
-                }
+                linked = match self.tree.find(&original).map(|id| self.tree.node(id)) {
+                    Some(Node::File) => None,
+                    Some(Node::Symlink(link)) => Some(link),
+                    _ => return Err(refuse(Rule::HardLinkOriginal)),
+                };
                 if original == *path {
                     return Ok(None);
+                }
+                if linked.is_some_and(|link| leaves_at_once(path, self.tree.target(link))) {
+                    return Err(refuse(Rule::TargetLeaves));
                 }
                 EntryKind::HardLink { original }
             }
@@ -156,47 +176,46 @@ impl Checker {
         };
         let Some(existing) = self.tree.child(parent, name) else {
             self.make_room(name.len() + target_len)?;
-            match &kind {
-                EntryKind::Directory => {
+            match (&kind, linked) {
+                (EntryKind::Directory, _) => {
                     self.tree.insert(parent, name, Node::Directory { implied: false });
                 }
-                EntryKind::File { .. } | EntryKind::HardLink { .. } => {
-                    self.tree.insert(parent, name, Node::File);
-                }
-                EntryKind::Symlink { target } => {
+                (EntryKind::Symlink { target }, _) => {
                     self.tree.insert_link(parent, name, target.as_bytes());
+                }
+                (_, Some(link)) => self.tree.insert_same_link(parent, name, link),
+                (EntryKind::File { .. } | EntryKind::HardLink { .. }, None) => {
+                    self.tree.insert(parent, name, Node::File);
                 }
             }
             return Ok(Some((kind, false)));
         };
-        let replaces = match (self.tree.node(existing), &kind) {
-            (Node::Directory { implied: true }, EntryKind::Directory) => {
-                self.tree.make_explicit(existing);
-                false
-            }
-            (Node::Directory { implied: false }, EntryKind::Directory)
-                if self.repeats == Repeats::LastWins =>
-            {
-                false
-            }
-            (Node::File, EntryKind::File { .. } | EntryKind::HardLink { .. })
-                if self.repeats == Repeats::LastWins =>
-            {
-                true
-            }
-            (Node::Symlink(link), EntryKind::Symlink { target })
-                if self.repeats == Repeats::LastWins =>
-            {
-                self.make_room(target_len)?;
-                self.tree.retarget(link, target.as_bytes());
-                true
-            }
-            (Node::Directory { implied: false }, EntryKind::Directory)
-            | (Node::File, EntryKind::File { .. } | EntryKind::HardLink { .. })
-            | (Node::Symlink(_), EntryKind::Symlink { .. }) => return Err(refuse(Rule::Repeated)),
-            _ => return Err(refuse(Rule::OtherKind)),
+        let there = self.tree.node(existing);
+        let same_kind = match (there, &kind) {
+            (Node::Directory { .. }, EntryKind::Directory)
+            | (Node::File, EntryKind::File { .. })
+            | (Node::Symlink(_), EntryKind::Symlink { .. }) => true,
+            (Node::File, EntryKind::HardLink { .. }) => linked.is_none(),
+            (Node::Symlink(_), EntryKind::HardLink { .. }) => linked.is_some(),
+            _ => false,
         };
-        Ok(Some((kind, replaces)))
+        if !same_kind {
+            return Err(refuse(Rule::OtherKind));
+        }
+        match there {
+            Node::Directory { implied: true } => self.tree.make_explicit(existing),
+            _ if self.repeats == Repeats::Refused => return Err(refuse(Rule::Repeated)),
+            Node::Directory { implied: false } | Node::File => {}
+            Node::Symlink(link) => match (&kind, linked) {
+                (EntryKind::Symlink { target }, _) => {
+                    self.make_room(target_len)?;
+                    self.tree.retarget(link, target.as_bytes());
+                }
+                (_, Some(same)) => self.tree.retarget_same(link, same),
+                (_, None) => {}
+            },
+        }
+        Ok(Some((kind, !matches!(there, Node::Directory { .. }))))
     }
 
     fn count_entry(&mut self) -> Result<(), Error> {
@@ -214,6 +233,26 @@ impl Checker {
         self.within(Limit::UnpackedBytes, unpacked, self.limits.unpacked_bytes)
     }
 
+    /// Counts so many inodes: the entry's own (a hard link shares one), else implied directories.
+    fn count_disk(&mut self, taken: u64, kind: &EntryKind) -> Result<(), Error> {
+        let (inodes, blocks) = match kind {
+            EntryKind::Directory | EntryKind::Symlink { .. } => (taken, taken),
+            EntryKind::HardLink { .. } => (taken - 1, taken - 1),
+            EntryKind::File { size, sparse, .. } => {
+                let content = match sparse {
+                    None => size.div_ceil(Measured::BLOCK),
+                    Some(sparse) => sparse.blocks(),
+                };
+                (taken, (taken - 1).saturating_add(content))
+            }
+        };
+        let measured = &mut self.summary.measured;
+        measured.disk_bytes =
+            measured.disk_bytes.saturating_add(blocks.saturating_mul(Measured::BLOCK));
+        measured.inodes += inodes;
+        self.within(Limit::Inodes, self.summary.measured.inodes, self.limits.inodes)
+    }
+
     /// One more name of this many bytes must fit.
     fn make_room(&self, bytes: usize) -> Result<(), Error> {
         let names = self.limits.entries.min(u64::from(tree::MOST_NAMES));
@@ -229,18 +268,21 @@ impl Checker {
     fn note(&mut self, path: &EntryPath, raw: &RawEntry<'_>) {
         let longest = &mut self.summary.measured.longest_path;
         *longest = (*longest).max(path.as_bytes().len() as u32);
-        let Dropped { special_bits, attributes, .. } = &mut self.summary.dropped;
-        *special_bits += u64::from(raw.mode & 0o7000 != 0);
+        let Dropped { owners, special_bits, attributes, directory_modes } =
+            &mut self.summary.dropped;
+        *owners += u64::from(raw.owned);
+        *special_bits += u64::from(raw.mode.is_some_and(|mode| mode & 0o7000 != 0));
         *attributes += u64::from(raw.attributes);
+        let locks = raw.mode.is_some_and(|mode| mode & 0o500 != 0o500);
+        *directory_modes += u64::from(locks && matches!(raw.kind, RawKind::Directory));
     }
 }
 
 /// Whether the target climbs above the root before it names anything. The parents of a link are
 /// real directories for good, so this needs no look at the tree.
-fn leaves_at_once(path: &EntryPath, target: &LinkTarget) -> bool {
+fn leaves_at_once(path: &EntryPath, target: &[u8]) -> bool {
     let depth = path.components().count() - 1;
     let climbs = target
-        .as_bytes()
         .split(|byte| *byte == b'/')
         .take_while(|component| matches!(*component, b"" | b"." | b".."))
         .filter(|component| *component == b"..")

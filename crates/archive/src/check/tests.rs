@@ -1,13 +1,21 @@
 //! The checker fed directly; the rules as seen through real bytes are in `tests/rules.rs`.
 
 use super::*;
+use crate::Extent;
 
 fn entry<'a>(name: &'a str, kind: RawKind<'a>) -> RawEntry<'a> {
-    RawEntry { name: name.as_bytes(), kind, mode: 0o644, modified: None, attributes: false }
+    RawEntry {
+        name: name.as_bytes(),
+        kind,
+        mode: Some(0o644),
+        owned: false,
+        modified: None,
+        attributes: false,
+    }
 }
 
 fn file(name: &str) -> RawEntry<'_> {
-    entry(name, RawKind::File { size: 1 })
+    entry(name, RawKind::File { size: 1, sparse: None })
 }
 
 fn directory(name: &str) -> RawEntry<'_> {
@@ -135,6 +143,8 @@ fn each_name_is_measured_as_what_it_costs() {
     assert_eq!(measured.inodes, 5);
     assert_eq!((measured.unpacked_bytes, measured.largest_file), (2, 1));
     assert_eq!(measured.longest_path, 5);
+    // One block for each of them: the files have a byte.
+    assert_eq!(measured.disk_bytes, 5 * Measured::BLOCK);
 }
 
 #[test]
@@ -153,4 +163,71 @@ fn names_and_targets_count_towards_the_limit() {
     assert!(checker.check(&link("abc", "defghij")).is_ok());
     let error = checker.check(&link("abc", "d")).unwrap_err();
     assert!(matches!(error, Error::TooLarge { limit: Limit::MetadataBytes, .. }), "{error}");
+}
+
+#[test]
+fn a_file_takes_whole_blocks_and_a_sparse_one_those_with_data() {
+    let sized = |size, sparse| entry("f", RawKind::File { size, sparse });
+    let disk = |raw| run(&[raw]).unwrap().measured.disk_bytes;
+    assert_eq!(disk(sized(0, None)), 0);
+    assert_eq!(disk(sized(4096, None)), 4096);
+    assert_eq!(disk(sized(4097, None)), 8192);
+    let map = SparseMap::new([Extent { offset: 1 << 30, length: 10 }], 1 << 40);
+    assert_eq!(disk(sized(1 << 40, map)), 4096);
+}
+
+#[test]
+fn the_first_entry_beyond_a_limit_is_refused() {
+    let reached = |limits, entries: &[RawEntry<'_>]| {
+        let mut checker = Checker::new(limits, Repeats::LastWins);
+        let last = entries.len() - 1;
+        for raw in &entries[..last] {
+            checker.check(raw).unwrap();
+        }
+        match checker.check(&entries[last]).unwrap_err() {
+            Error::TooLarge { limit, most } => (limit, most),
+            other => panic!("{other}"),
+        }
+    };
+    let limits = Limits { inodes: 3, ..Limits::default() };
+    let taken = [directory("d"), file("d/f"), hard("h", "d/f"), link("l", "h"), file("d/f")];
+    assert_eq!(reached(limits, &taken), (Limit::Inodes, 3));
+    assert_eq!(reached(limits, &[file("a/b/c/d")]), (Limit::Inodes, 3));
+    let limits = Limits { longest_path: 4, ..Limits::default() };
+    assert_eq!(reached(limits, &[file("./a//bc"), file("a/bcd")]), (Limit::LongestPath, 4));
+}
+
+#[test]
+fn a_hard_link_to_a_symbolic_link_is_that_link_from_where_it_is() {
+    assert_eq!(rule(&[link("d/l", "../f"), hard("d/h", "d/l")]), None);
+    let higher = [link("d/l", "../f"), hard("h", "d/l")];
+    assert_eq!(rule(&higher), Some(Rule::TargetLeaves));
+    let through = [link("d/x", "e/.."), directory("d/e"), link("e", "."), hard("h", "d/x")];
+    assert_eq!(rule(&through), Some(Rule::TargetLeaves));
+    let beneath = [link("l", "d"), hard("h", "l"), file("h/f")];
+    assert_eq!(rule(&beneath), Some(Rule::UnderLink));
+    // The original gets another target; its other name keeps the old one.
+    let kept = [link("a/l", "b/.."), hard("a/h", "a/l"), link("a/l", "x"), link("a/b", ".")];
+    assert_eq!(rule(&kept), None);
+    let kept = [link("l", "b/.."), hard("h", "l"), link("l", "x"), link("b", ".")];
+    assert_eq!(rule(&kept), Some(Rule::TargetLeaves));
+    let replaced = [link("l", "x"), link("h", "b/.."), hard("h", "l"), link("b", ".")];
+    assert_eq!(rule(&replaced), None);
+    assert_eq!(rule(&[link("l", "x"), file("f"), hard("f", "l")]), Some(Rule::OtherKind));
+    assert_eq!(rule(&[link("l", "x"), file("f"), hard("l", "f")]), Some(Rule::OtherKind));
+    let Summary { measured, .. } = run(&[link("l", "x"), hard("h", "l")]).unwrap();
+    assert_eq!((measured.inodes, measured.disk_bytes), (1, Measured::BLOCK));
+}
+
+#[test]
+fn what_is_not_kept_is_counted() {
+    let mut owned = file("f");
+    owned.owned = true;
+    let mut locked = directory("d");
+    locked.mode = Some(0o644);
+    let mut unknown = directory("e");
+    unknown.mode = None;
+    let Summary { dropped, .. } = run(&[owned, locked, unknown, directory("f2")]).unwrap();
+    // The last one has 0644 as well.
+    assert_eq!((dropped.owners, dropped.directory_modes), (1, 2));
 }

@@ -147,6 +147,18 @@ impl Tree {
         self.links.push(Link { id, target });
     }
 
+    /// As [`insert_link`](Self::insert_link), with the target that another link has.
+    pub(super) fn insert_same_link(&mut self, directory: NodeId, name: &[u8], same: u32) {
+        let id = self.insert(directory, name, Node::Symlink(self.links.len() as u32));
+        let target = self.links[same as usize].target;
+        self.links.push(Link { id, target });
+    }
+
+    /// Gives a link the target that another one has.
+    pub(super) fn retarget_same(&mut self, link: u32, same: u32) {
+        self.links[link as usize].target = self.links[same as usize].target;
+    }
+
     /// Gives a link another target.
     pub(super) fn retarget(&mut self, link: u32, target: &[u8]) {
         self.links[link as usize].target = self.keep(target);

@@ -8,7 +8,7 @@
 mod gzip;
 mod input;
 mod xz;
-mod zstd;
+pub(crate) mod zstd;
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};

@@ -165,7 +165,7 @@ impl<R: Read> Read for Frames<R> {
 
 /// How a frame starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
+pub(crate) enum Start {
     /// RFC 8878 section 3.1.1.1.
     Frame {
         /// Bytes of history that decoding may refer to.
@@ -179,7 +179,7 @@ enum Start {
 
 impl Start {
     /// Parses the first bytes of a frame; `None` as long as there are too few.
-    fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
+    pub(crate) fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
         let Some((magic, rest)) = bytes.split_first_chunk() else { return Ok(None) };
         match u32::from_le_bytes(*magic) {
             MAGIC => Self::frame(rest),
@@ -233,7 +233,7 @@ fn told(code: usize) -> io::Error {
 const MAGIC: u32 = 0xfd2f_b528;
 const SKIPPABLE: u32 = 0x184d_2a50;
 /// Magic, descriptor, window, dictionary, content size.
-const LONGEST_START: usize = 4 + 1 + 1 + 4 + 8;
+pub(crate) const LONGEST_START: usize = 4 + 1 + 1 + 4 + 8;
 /// What the reference decoder can do at most.
 const LARGEST_WINDOW_LOG: u32 = 31;
 const LARGEST_WINDOW: u64 = 1 << LARGEST_WINDOW_LOG;

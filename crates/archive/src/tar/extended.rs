@@ -17,6 +17,10 @@ pub(super) struct Extended {
     pub(super) link: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
     pub(super) modified: Option<Modified>,
+    /// Whether it belongs to another account than 0.
+    pub(super) foreign_account: Option<bool>,
+    /// Whether it belongs to another group than 0.
+    pub(super) foreign_group: Option<bool>,
     /// A GNU sparse file.
     pub(super) sparse: bool,
     /// Extended attributes or access lists.
@@ -61,6 +65,8 @@ impl Preamble {
             link: agree(local.link, self.long_link)?,
             size: local.size,
             modified: local.modified.or(global.modified),
+            foreign_account: local.foreign_account.or(global.foreign_account),
+            foreign_group: local.foreign_group.or(global.foreign_group),
             sparse: local.sparse || global.sparse,
             attributes: local.attributes,
         })
@@ -78,6 +84,8 @@ impl Extended {
                 b"linkpath" => self.link = text(),
                 b"size" if value.is_empty() => self.size = None,
                 b"size" => self.size = Some(decimal(value).ok_or(Flaw::ExtendedRecord)?),
+                b"uid" => self.foreign_account = text().map(|id| decimal(&id) != Some(0)),
+                b"gid" => self.foreign_group = text().map(|id| decimal(&id) != Some(0)),
                 b"mtime" if value.is_empty() => self.modified = None,
                 b"mtime" => self.modified = Some(time(value).ok_or(Flaw::ExtendedRecord)?),
                 _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,

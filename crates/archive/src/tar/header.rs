@@ -17,13 +17,17 @@ pub(super) enum Block {
     Header(Header),
 }
 
-/// The fields that matter; owners and device numbers are not kept.
+/// The fields that matter; names of owners and device numbers are not kept.
 pub(super) struct Header {
     pub(super) kind: u8,
     pub(super) name: Vec<u8>,
     pub(super) link: Vec<u8>,
     pub(super) size: u64,
     pub(super) mode: u32,
+    /// It belongs to another account than 0. What is not even a number is another account.
+    pub(super) foreign_account: bool,
+    /// It belongs to another group than 0.
+    pub(super) foreign_group: bool,
     pub(super) modified: i64,
 }
 
@@ -47,6 +51,8 @@ impl Block {
             link: text(&block[LINK]).to_vec(),
             size: number(&block[SIZE])?.try_into().map_err(|_| Flaw::HeaderNumber)?,
             mode: (number(&block[MODE])? & 0o7777) as u32,
+            foreign_account: number(&block[ACCOUNT]) != Ok(0),
+            foreign_group: number(&block[GROUP]) != Ok(0),
             modified: number(&block[MODIFIED])?,
         }))
     }
@@ -100,6 +106,8 @@ fn octal(field: &[u8]) -> Option<i64> {
 
 const NAME: Range<usize> = 0..100;
 const MODE: Range<usize> = 100..108;
+const ACCOUNT: Range<usize> = 108..116;
+const GROUP: Range<usize> = 116..124;
 const SIZE: Range<usize> = 124..136;
 const MODIFIED: Range<usize> = 136..148;
 const CHECKSUM: Range<usize> = 148..156;

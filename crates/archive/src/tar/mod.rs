@@ -166,7 +166,7 @@ impl<R: Read> TarReader<R> {
             b'D' | b'N' => return unsupported(Feature::Incremental),
             // Before ustar a directory was a file whose name ends in a slash.
             b'0' | 0 if name.ends_with(b"/") => RawKind::Directory,
-            _ => RawKind::File { size },
+            _ => RawKind::File { size, sparse: None },
         };
         let has_content = matches!(kind, RawKind::File { .. });
         if !has_content && size > 0 {
@@ -176,7 +176,9 @@ impl<R: Read> TarReader<R> {
         let entry = self.checker.check(&RawEntry {
             name: &name,
             kind,
-            mode: header.mode,
+            mode: Some(header.mode),
+            owned: extended.foreign_account.unwrap_or(header.foreign_account)
+                || extended.foreign_group.unwrap_or(header.foreign_group),
             modified: Some(
                 extended.modified.unwrap_or(Modified { seconds: header.modified, nanos: 0 }),
             ),

@@ -1,24 +1,30 @@
-//! The content of one entry: inflated, counted, and verified before its last byte is handed out.
+//! The content of one entry: unpacked, counted, and verified before its last byte is handed out.
+//!
+//! Compressed data is one stream (of zstd one frame), as all readers of zip take it, and ends with
+//! the last of the packed bytes: what some reader might find behind it, we refuse.
 
 use std::io::{self, Read};
 
-use flate2::{Decompress, FlushDecompress, Status};
-
-use super::packed::{Method, Packed};
+use super::packed::Packed;
 use super::read_error;
+use super::unpack::{Undecodable, Unpacker};
 use crate::{Ambiguity, Damage, Error};
 
 /// Content that is being read. The input stands where the unread packed bytes begin.
 pub(super) struct Content {
-    /// Of the entry, for messages.
-    name: String,
-    packing: Packing,
+    packed: Packed,
+    /// Nothing before the first byte is wanted.
+    unpacker: Option<Unpacker>,
+    ended: bool,
     /// Packed bytes that are still in the input.
-    packed: u64,
+    unread: u64,
+    buffer: Vec<u8>,
+    /// The part of the buffer that was not unpacked yet.
+    from: usize,
+    to: usize,
     /// Bytes of content to hand out.
     left: u64,
     hasher: crc32fast::Hasher,
-    crc: u32,
     state: State,
 }
 
@@ -36,41 +42,20 @@ enum Fault {
     Read(io::Error),
 }
 
-enum Packing {
-    Stored,
-    Deflate(Box<Inflate>),
-}
-
-struct Inflate {
-    state: Decompress,
-    buffer: Vec<u8>,
-    /// The part of the buffer that was not inflated yet.
-    from: usize,
-    to: usize,
-    ended: bool,
-}
-
 impl Content {
     /// Content of which nothing was read yet.
     pub(super) fn new(packed: Packed) -> Self {
-        let packing = match packed.method {
-            Method::Stored => Packing::Stored,
-            Method::Deflate => Packing::Deflate(Box::new(Inflate {
-                state: Decompress::new(false),
-                buffer: Vec::new(),
-                from: 0,
-                to: 0,
-                ended: false,
-            })),
-        };
         Self {
-            name: packed.name,
-            packing,
-            packed: packed.packed,
+            unpacker: None,
+            ended: false,
+            unread: packed.packed,
+            buffer: Vec::new(),
+            from: 0,
+            to: 0,
             left: packed.size,
             hasher: crc32fast::Hasher::new(),
-            crc: packed.crc,
             state: State::Reading,
+            packed,
         }
     }
 
@@ -84,7 +69,7 @@ impl Content {
         }
         self.pull(input, out).map_err(|fault| {
             self.state = State::Failed;
-            let entry = self.name.clone();
+            let entry = self.packed.name.clone();
             match fault {
                 Fault::Damaged(what) => Error::Damaged { entry, what },
                 Fault::Ambiguous(what) => Error::Ambiguous { entry, what },
@@ -120,12 +105,10 @@ impl Content {
         if self.unpack(input, &mut [0])? > 0 {
             return Err(Fault::Damaged(Damage::Size));
         }
-        if let Packing::Deflate(inflate) = &self.packing
-            && (self.packed > 0 || inflate.from < inflate.to)
-        {
+        if self.unread > 0 || self.from < self.to {
             return Err(Fault::Ambiguous(Ambiguity::HiddenBytes));
         }
-        if self.hasher.clone().finalize() != self.crc {
+        if self.hasher.clone().finalize() != self.packed.crc {
             return Err(Fault::Damaged(Damage::Checksum));
         }
         Ok(())
@@ -133,39 +116,35 @@ impl Content {
 
     /// Some bytes; 0 at the end of the packed data.
     fn unpack(&mut self, input: &mut impl Read, out: &mut [u8]) -> Result<usize, Fault> {
-        match &mut self.packing {
-            Packing::Stored => take(input, &mut self.packed, out),
-            Packing::Deflate(inflate) => inflate.read(input, &mut self.packed, out),
+        let unpacker = match &mut self.unpacker {
+            Some(unpacker) => unpacker,
+            none => none.insert(
+                Unpacker::new(self.packed.method, self.packed.window).map_err(Fault::Read)?,
+            ),
+        };
+        if unpacker.is_stored() {
+            return take(input, &mut self.unread, out);
         }
-    }
-}
-
-impl Inflate {
-    fn read(
-        &mut self,
-        input: &mut impl Read,
-        packed: &mut u64,
-        out: &mut [u8],
-    ) -> Result<usize, Fault> {
         while !self.ended {
             if self.from == self.to {
                 self.buffer.resize(BUFFER, 0);
-                self.to = take(input, packed, &mut self.buffer)?;
+                self.to = take(input, &mut self.unread, &mut self.buffer)?;
                 self.from = 0;
             }
-            let (before_in, before_out) = (self.state.total_in(), self.state.total_out());
-            let status = self
-                .state
-                .decompress(&self.buffer[self.from..self.to], out, FlushDecompress::None)
-                .map_err(|_| Fault::Damaged(Damage::Compressed))?;
-            let consumed = (self.state.total_in() - before_in) as usize;
-            let produced = (self.state.total_out() - before_out) as usize;
-            self.from += consumed;
-            self.ended = matches!(status, Status::StreamEnd);
-            if produced > 0 {
-                return Ok(produced);
+            // The last byte goes in alone: data that ends without it hides it. (An unpacker that
+            // reads bits ahead would have swallowed it otherwise.)
+            let ready = &self.buffer[self.from..self.to];
+            let last = self.unread == 0 && ready.len() > 1;
+            let ready = if last { &ready[..ready.len() - 1] } else { ready };
+            let step = unpacker
+                .step(ready, out)
+                .map_err(|Undecodable| Fault::Damaged(Damage::Compressed))?;
+            self.from += step.consumed;
+            self.ended = step.ended;
+            if step.produced > 0 {
+                return Ok(step.produced);
             }
-            if consumed == 0 && !self.ended {
+            if step.consumed == 0 && !step.ended {
                 // It wants more than there is (or is stuck, which is the same to us).
                 return Err(Fault::Damaged(Damage::Compressed));
             }

@@ -6,12 +6,16 @@
 //! from the archive's own beginning. Where a directory could be read at both places, readers
 //! disagree, and it is refused.
 //!
+//! A writer without zip64 that has more than 65,535 entries writes what 16 bits keep of their number,
+//! and common readers go by the size of the directory: so do we.
+//!
 //! The directory is kept in memory as it is, and parsed record by record.
 
 use std::io::{Read, Seek, SeekFrom};
 
-use super::read_error;
-use super::record::{CENTRAL, Record, u16_at, u32_at, u64_at};
+use super::extra::{u16_at, u32_at, u64_at};
+use super::record::{CENTRAL, Record};
+use super::{read_at, read_error};
 use crate::{Ambiguity, Error, Flaw, Limit, Limits};
 
 /// The directory and how far it was read.
@@ -28,7 +32,9 @@ pub(super) struct Directory {
 
 /// What the end records say.
 struct End {
+    /// How many entries, or (without zip64) their number modulo 65,536.
     count: u64,
+    zip64: bool,
     size: u64,
     offset: u64,
     /// Where the end records begin in the input: the directory ends there.
@@ -45,8 +51,9 @@ impl Directory {
         if base > 0 && read_at(input, end.offset, 4)? == CENTRAL {
             return Err(Error::Malformed { at: end.offset, what: Flaw::TwoDirectories });
         }
+        let too_many = Error::TooLarge { limit: Limit::Entries, most: limits.entries };
         if end.count > limits.entries {
-            return Err(Error::TooLarge { limit: Limit::Entries, most: limits.entries });
+            return Err(too_many);
         }
         if end.size > limits.metadata_bytes {
             let most = limits.metadata_bytes;
@@ -55,9 +62,13 @@ impl Directory {
         let records = read_at(input, start, end.size)?;
         let mut directory = Self { records, done: 0, start, base, offsets: Vec::new() };
         while let Some((_, record)) = directory.next()? {
+            if directory.offsets.len() as u64 == limits.entries {
+                return Err(too_many);
+            }
             directory.offsets.push(record.offset);
         }
-        if directory.offsets.len() as u64 != end.count {
+        let count = directory.offsets.len() as u64;
+        if count != end.count && (end.zip64 || count % (1 << 16) != end.count) {
             return Err(Error::Malformed { at: start, what: Flaw::DirectoryPlace });
         }
         directory.offsets.sort_unstable();
@@ -119,6 +130,7 @@ impl End {
         }
         let end = Self {
             count: u64::from(u16_at(record, 10)),
+            zip64: false,
             size: u64::from(u32_at(record, 12)),
             offset: u64::from(u32_at(record, 16)),
             at,
@@ -165,6 +177,7 @@ impl End {
         }
         let end = Self {
             count: u64_at(&record, 32),
+            zip64: true,
             size: u64_at(&record, 40),
             offset: u64_at(&record, 48),
             at,
@@ -176,14 +189,6 @@ impl End {
             && agree(self.offset, u64::from(u32::MAX), end.offset);
         if consistent { Ok(end) } else { Err(misplaced) }
     }
-}
-
-/// So many bytes from there, fewer if the input ends.
-fn read_at<R: Read + Seek>(input: &mut R, at: u64, length: u64) -> Result<Vec<u8>, Error> {
-    input.seek(SeekFrom::Start(at)).map_err(read_error)?;
-    let mut bytes = Vec::new();
-    input.take(length).read_to_end(&mut bytes).map_err(read_error)?;
-    Ok(bytes)
 }
 
 const END: &[u8] = b"PK\x05\x06";

@@ -1,31 +1,37 @@
 //! Reads a zip; its truth is the directory at its end, so the input must be able to seek.
 //!
 //! A zip says everything twice: in the directory and in front of each entry. Readers that stream
-//! believe the one, readers that seek the other. So both must agree (sizes and checksum excepted
-//! where the local header leaves them to a data descriptor), no two entries may share bytes, and
-//! compressed data must end where it says; else the archive is refused as ambiguous. Bytes that
-//! belong to no entry are allowed: deleted entries, alignment, and a program before the archive.
+//! believe the one, readers that seek the other. So both must agree (sizes and checksum of the local
+//! header excepted where it leaves them to a data descriptor, which must agree then), no two entries
+//! may share bytes, and compressed data must end where it says; else the archive is refused as
+//! ambiguous. Bytes that belong to no entry are allowed: deleted entries, alignment, and a program
+//! before the archive.
 //!
-//! Methods: stored and deflate. Entries come in the order of the directory. Content is verified
-//! (size and CRC-32) before its last byte is handed out; content that is passed over is not read,
-//! and so not verified. A name that occurs twice is refused.
+//! Methods: stored, deflate, deflate64, bzip2 and zstd. Entries come in the order of the directory.
+//! Content is verified (size and CRC-32) before its last byte is handed out; content that is passed
+//! over is not read, and so not verified. A name that occurs twice is refused.
 //!
 //! Format: PKWARE APPNOTE 6.3.10; Info-ZIP's extra fields from its `extrafld.txt`.
 
 mod content;
 mod directory;
+mod extra;
+mod local;
 mod packed;
 mod record;
+mod unpack;
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::check::{Checker, RawEntry, RawKind, Repeats};
+use crate::decode::zstd::{LONGEST_START, Start};
 use crate::error::printable;
 use crate::reader::State;
 use crate::zip::content::Content;
 use crate::zip::directory::Directory;
+use crate::zip::local::{DESCRIPTOR_LENGTHS, Local, descriptor_agrees};
 use crate::zip::packed::Method;
-use crate::zip::record::{Kind, Local, Record};
+use crate::zip::record::{Kind, Record};
 use crate::{
     Ambiguity, Damage, Entries, Entry, EntryKind, Error, Feature, Flaw, Limits, LinkTarget, Rule,
     Summary,
@@ -78,8 +84,9 @@ impl<R: Read + Seek> ZipReader<R> {
                 return Ok(None);
             };
             let name = record.path(at)?;
-            let packed = locate(&mut self.input, &self.directory, &record, &name)?;
-            if let Some(entry) = self.entry(at, &name, &record, packed)? {
+            let (packed, owned) = locate(&mut self.input, &self.directory, &record, &name)?;
+            self.checker.count_window(packed.window)?;
+            if let Some(entry) = self.entry(at, &name, &record, packed, owned)? {
                 return Ok(Some(entry));
             }
         }
@@ -91,6 +98,7 @@ impl<R: Read + Seek> ZipReader<R> {
         name: &[u8],
         record: &Record,
         packed: Packed,
+        owned: bool,
     ) -> Result<Option<(Entry, Option<Packed>)>, Error> {
         let ambiguous = |what| Error::Ambiguous { entry: printable(name), what };
         let mut target = Vec::new();
@@ -99,7 +107,7 @@ impl<R: Read + Seek> ZipReader<R> {
                 return Err(ambiguous(Ambiguity::SizeWithoutContent));
             }
             Kind::Directory => RawKind::Directory,
-            Kind::File => RawKind::File { size: record.size },
+            Kind::File => RawKind::File { size: record.size, sparse: None },
             Kind::Symlink => {
                 if record.size > LinkTarget::LONGEST as u64 {
                     let rule = Rule::TargetTooLong;
@@ -117,6 +125,7 @@ impl<R: Read + Seek> ZipReader<R> {
             name,
             kind,
             mode: record.mode(),
+            owned,
             modified: record.modified(at)?,
             attributes: false,
         })?;
@@ -157,13 +166,14 @@ impl<R: Read + Seek> Read for ZipReader<R> {
     }
 }
 
-/// Compares the local header with the directory's record, and goes to where the content begins.
+/// Compares the local header and the data descriptor with the directory's record, and goes to where
+/// the content begins. Says as well whether the entry belongs to another account or group than 0.
 fn locate<R: Read + Seek>(
     input: &mut R,
     directory: &Directory,
     record: &Record,
     name: &[u8],
-) -> Result<Packed, Error> {
+) -> Result<(Packed, bool), Error> {
     let name = || printable(name);
     let unsupported = |what| Error::Unsupported { entry: name(), what };
     let ambiguous = |what| Error::Ambiguous { entry: name(), what };
@@ -173,11 +183,8 @@ fn locate<R: Read + Seek>(
     if record.is_patch() {
         return Err(unsupported(Feature::Patch));
     }
-    let method = match record.method {
-        0 => Method::Stored,
-        8 => Method::Deflate,
-        other => return Err(unsupported(Feature::Method(other))),
-    };
+    let method =
+        Method::of(record.method).ok_or_else(|| unsupported(Feature::Method(record.method)))?;
 
     let at = directory.place(record.offset);
     let (Some(at), Some(room)) = (at, directory.room(record.offset).map_err(ambiguous)?) else {
@@ -186,26 +193,51 @@ fn locate<R: Read + Seek>(
     input.seek(SeekFrom::Start(at)).map_err(read_error)?;
     let local = Local::read(input, at, room)?;
     local.compare(record)?;
-    let descriptor = if local.has_descriptor() { SHORTEST_DESCRIPTOR } else { 0 };
-    let length = local
-        .length
-        .checked_add(record.packed)
-        .and_then(|length| length.checked_add(descriptor))
-        .filter(|length| *length <= room);
-    if length.is_none() {
-        return Err(ambiguous(Ambiguity::Overlap));
+    let behind =
+        local.length.checked_add(record.packed).and_then(|length| room.checked_sub(length));
+    let Some(behind) = behind else { return Err(ambiguous(Ambiguity::Overlap)) };
+    let offset = at + local.length;
+    if local.has_descriptor() {
+        let (longest, shortest) = DESCRIPTOR_LENGTHS;
+        if behind < shortest {
+            return Err(ambiguous(Ambiguity::Overlap));
+        }
+        let bytes = read_at(input, offset + record.packed, behind.min(longest))?;
+        if !descriptor_agrees(&bytes, record) {
+            return Err(ambiguous(Ambiguity::Descriptor));
+        }
     }
     if method == Method::Stored && record.packed != record.size {
         return Err(Error::Damaged { entry: name(), what: Damage::Size });
     }
-    Ok(Packed {
-        name: name(),
-        method,
-        offset: at + local.length,
-        packed: record.packed,
-        size: record.size,
-        crc: record.crc,
-    })
+    let window = match method {
+        Method::Zstd => {
+            let head = read_at(input, offset, record.packed.min(LONGEST_START as u64))?;
+            match Start::parse(&head) {
+                Ok(Some(Start::Frame { window, dictionary: 0 })) => window,
+                Ok(Some(Start::Frame { dictionary, .. })) => {
+                    return Err(unsupported(Feature::Dictionary(dictionary)));
+                }
+                // Readers of zip do not skip frames.
+                Ok(Some(Start::Skippable { .. }) | None) | Err(_) => {
+                    return Err(Error::Damaged { entry: name(), what: Damage::Compressed });
+                }
+            }
+        }
+        _ => 0,
+    };
+    input.seek(SeekFrom::Start(offset)).map_err(read_error)?;
+    let (packed, size, crc) = (record.packed, record.size, record.crc);
+    let packed = Packed { name: name(), method, window, offset, packed, size, crc };
+    Ok((packed, record.foreign_owner() || local.foreign_owner()))
+}
+
+/// So many bytes from there, fewer if the input ends.
+fn read_at<R: Read + Seek>(input: &mut R, at: u64, length: u64) -> Result<Vec<u8>, Error> {
+    input.seek(SeekFrom::Start(at)).map_err(read_error)?;
+    let mut bytes = Vec::new();
+    input.take(length).read_to_end(&mut bytes).map_err(read_error)?;
+    Ok(bytes)
 }
 
 fn read_error(source: io::Error) -> Error {
@@ -214,6 +246,3 @@ fn read_error(source: io::Error) -> Error {
         _ => Error::Read { source },
     }
 }
-
-/// A data descriptor without signature and with sizes of 32 bits.
-const SHORTEST_DESCRIPTOR: u64 = 12;

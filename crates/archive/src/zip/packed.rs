@@ -15,6 +15,8 @@ pub struct Packed {
     /// Of the entry, made printable.
     pub(super) name: String,
     pub(super) method: Method,
+    /// Bytes of history that unpacking keeps; of zstd only.
+    pub(super) window: u64,
     /// Where the packed bytes begin in the input.
     pub(super) offset: u64,
     /// How many there are.
@@ -30,6 +32,23 @@ pub struct Packed {
 pub(super) enum Method {
     Stored,
     Deflate,
+    Deflate64,
+    Bzip2,
+    Zstd,
+}
+
+impl Method {
+    /// The method of that number in APPNOTE 4.4.5, if it is supported.
+    pub(super) fn of(number: u16) -> Option<Self> {
+        match number {
+            0 => Some(Self::Stored),
+            8 => Some(Self::Deflate),
+            9 => Some(Self::Deflate64),
+            12 => Some(Self::Bzip2),
+            93 => Some(Self::Zstd),
+            _ => None,
+        }
+    }
 }
 
 impl Packed {

@@ -182,6 +182,19 @@ impl Packed {
         entry
     }
 
+    /// Packed by a method of that number.
+    pub(crate) fn as_method(
+        name: impl AsRef<[u8]>,
+        content: impl AsRef<[u8]>,
+        method: u16,
+        pack: fn(&[u8]) -> Vec<u8>,
+    ) -> Self {
+        let mut entry = Self::stored(name, content);
+        entry.packed = pack(&entry.packed);
+        entry.method = method;
+        entry
+    }
+
     pub(crate) fn mode(mut self, mode: u32) -> Self {
         self.attributes = mode << 16;
         self
@@ -267,6 +280,13 @@ pub(crate) fn bzip2(content: &[u8]) -> Vec<u8> {
     let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default());
     encoder.write_all(content).unwrap();
     encoder.finish().unwrap()
+}
+
+pub(crate) fn zstd(content: &[u8]) -> Vec<u8> {
+    let mut packed = vec![0; zstd_safe::compress_bound(content.len())];
+    let length = zstd_safe::compress(&mut packed[..], content, 3).unwrap();
+    packed.truncate(length);
+    packed
 }
 
 /// All entries, with the content of files.

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use archive::{Encoding, Entries, Limits, TarReader, ZipReader};
 use proptest::prelude::*;
 
-use crate::build::{Header, Packed, Tar, gzip, zip};
+use crate::build::{Header, Packed, Tar, bzip2, deflate, gzip, zip, zstd};
 
 const LIMITS: Limits = Limits {
     entries: 100,
@@ -37,8 +37,24 @@ fn feed(bytes: &[u8]) -> u64 {
     }
     if let Ok(mut reader) = ZipReader::new(Cursor::new(bytes), LIMITS) {
         most = most.max(exhaust(&mut reader));
+        most = most.max(exhaust_apart(bytes));
     }
     most
+}
+
+fn exhaust_apart(bytes: &[u8]) -> u64 {
+    let mut total = 0;
+    let mut buffer = [0; 1000];
+    let mut reader = ZipReader::new(Cursor::new(bytes), LIMITS).unwrap();
+    while let Ok(Some((_, packed))) = reader.next_apart() {
+        let Some(packed) = packed else { continue };
+        let packed_bytes = &bytes[packed.offset() as usize..];
+        let mut content = packed.open(packed_bytes);
+        while let Ok(read @ 1..) = content.read_content(&mut buffer) {
+            total += read as u64;
+        }
+    }
+    total
 }
 
 fn rich_tar() -> Vec<u8> {
@@ -62,11 +78,16 @@ fn rich_tar() -> Vec<u8> {
 fn rich_zip() -> Vec<u8> {
     let mut described = Packed::deflated("described", "content");
     described.flags = 8;
-    described.descriptor = vec![0; 12];
+    described.descriptor = [described.crc, described.packed.len() as u32, described.size]
+        .map(u32::to_le_bytes)
+        .concat();
     zip(&[
         Packed::stored("d/", "").mode(0o040755),
         Packed::deflated("d/f", "hello hello hello"),
         Packed::stored("l", "d/f").mode(0o120777),
+        Packed::as_method("64", "hello hello hello", 9, deflate),
+        Packed::as_method("bz", "hello hello hello", 12, bzip2),
+        Packed::as_method("zst", "hello hello hello", 93, zstd),
         described,
     ])
 }

@@ -12,3 +12,4 @@ mod rules;
 mod tar;
 mod zip;
 mod zip_apart;
+mod zip_methods;

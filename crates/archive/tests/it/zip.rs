@@ -80,13 +80,48 @@ fn a_data_descriptor_leaves_sizes_to_the_directory() {
     entry.flags = 8;
     entry.local_size = Some(0);
     entry.local_crc = Some(0);
-    entry.descriptor = vec![0; 12];
+    entry.descriptor = descriptor(&entry, false, false);
     assert_eq!(ambiguity(entry.clone()), None);
     entry.local_size = Some(3);
     assert_eq!(ambiguity(entry.clone()), Some(Ambiguity::LocalSize));
     entry.local_size = Some(0);
     entry.descriptor.clear();
     assert_eq!(ambiguity(entry), Some(Ambiguity::Overlap));
+}
+
+/// What follows the content where the local header leaves things out.
+fn descriptor(entry: &Packed, signed: bool, wide: bool) -> Vec<u8> {
+    let mut bytes = if signed { b"PK\x07\x08".to_vec() } else { Vec::new() };
+    bytes.extend(entry.crc.to_le_bytes());
+    for size in [entry.packed.len() as u64, u64::from(entry.size)] {
+        bytes.extend(&size.to_le_bytes()[..if wide { 8 } else { 4 }]);
+    }
+    bytes
+}
+
+#[test]
+fn a_data_descriptor_of_any_form_must_say_what_the_directory_says() {
+    let mut entry = Packed::deflated("name", "content");
+    entry.flags = 8;
+    entry.local_size = Some(0);
+    for (signed, wide) in [(false, false), (false, true), (true, false), (true, true)] {
+        let right = descriptor(&entry, signed, wide);
+        entry.descriptor = right.clone();
+        assert_eq!(ambiguity(entry.clone()), None);
+        for at in 0..right.len() {
+            entry.descriptor = right.clone();
+            entry.descriptor[at] ^= 1;
+            // The upper halves of wide sizes may look like what follows a narrow descriptor; but not here.
+            assert_eq!(ambiguity(entry.clone()), Some(Ambiguity::Descriptor), "{at}");
+        }
+        entry.descriptor = [&right[..], b"gap"].concat();
+        assert_eq!(ambiguity(entry.clone()), None);
+    }
+    // A checksum that looks like the signature is a checksum.
+    entry.crc = u32::from_le_bytes(*b"PK\x07\x08");
+    entry.descriptor = descriptor(&entry, false, false);
+    let error = read_zip(&zip(&[entry])).unwrap_err();
+    assert!(matches!(error, Error::Damaged { what: Damage::Checksum, .. }), "{error}");
 }
 
 #[test]
@@ -146,7 +181,8 @@ fn what_is_not_supported_is_named() {
             other => panic!("{other}"),
         }
     };
-    assert_eq!(unsupported(|e| e.method = 93), Feature::Method(93));
+    assert_eq!(unsupported(|e| e.method = 14), Feature::Method(14));
+    assert_eq!(unsupported(|e| e.method = 95), Feature::Method(95));
     assert_eq!(unsupported(|e| e.flags = 1), Feature::Encryption);
     assert_eq!(unsupported(|e| e.flags = 0x20), Feature::Patch);
     let opened = open(Cursor::new(gzip(b"")), Container::Zip, Encoding::Gzip, Limits::default());
@@ -278,6 +314,11 @@ fn times_are_the_extended_ones_or_dos_as_utc() {
     assert_eq!(time(&entry), Some(Modified { seconds: 951_782_400, nanos: 0 }));
     entry.extra = [&b"UT\x05\0\x01"[..], &(-1i32).to_le_bytes()].concat();
     assert_eq!(time(&entry), Some(Modified { seconds: -1, nanos: 0 }));
+    entry.extra = [&b"UX\x08\0\x07\0\0\0"[..], &9i32.to_le_bytes()].concat();
+    assert_eq!(time(&entry), Some(Modified { seconds: 9, nanos: 0 }));
+    let ticks = 116_444_736_012_345_678u64.to_le_bytes();
+    entry.extra.extend([&b"\x0a\0\x20\0\0\0\0\0\x01\0\x18\0"[..], &ticks, &[0; 16]].concat());
+    assert_eq!(time(&entry), Some(Modified { seconds: 1, nanos: 234_567_800 }));
     entry.extra.clear();
     entry.date = 0;
     assert_eq!(time(&entry), None);
@@ -299,6 +340,40 @@ fn kinds_come_from_unix_or_dos_attributes() {
     assert_eq!(ambiguity(Packed::stored("l/", "x").mode(0o120777)), Some(Ambiguity::Kind));
     let filled = Packed::stored("d/", "x");
     assert_eq!(ambiguity(filled), Some(Ambiguity::SizeWithoutContent));
+}
+
+#[test]
+fn a_count_that_only_kept_16_bits_is_believed_modulo() {
+    let entries: Vec<Packed> =
+        (0..65_536 + 3).map(|n| Packed::stored(format!("{n}"), "")).collect();
+    let mut bytes = zip(&entries);
+    assert_eq!(read_zip(&bytes).unwrap().len(), 65_539);
+    let at = bytes.len() - 22;
+    bytes[at + 8..at + 12].copy_from_slice(&[4, 0, 4, 0]);
+    assert_eq!(flaw(&bytes), Some(Flaw::DirectoryPlace));
+    bytes[at + 8..at + 12].copy_from_slice(&[3, 0, 3, 0]);
+    let limits = Limits { entries: 65_538, ..Limits::default() };
+    let error = ZipReader::new(Cursor::new(&bytes), limits).err().unwrap();
+    assert!(matches!(error, Error::TooLarge { limit: Limit::Entries, .. }), "{error}");
+}
+
+#[test]
+fn what_is_not_kept_is_counted() {
+    let dropped = |entry: Packed| {
+        let bytes = zip(&[entry]);
+        let mut reader = ZipReader::new(Cursor::new(&bytes), Limits::default()).unwrap();
+        measure(&mut reader).unwrap().dropped
+    };
+    let mut owned = Packed::stored("f", "");
+    owned.extra = b"ux\x05\0\x01\x01\x07\x01\0".to_vec();
+    assert_eq!(dropped(owned).owners, 1);
+    let mut before = Packed::stored("f", "");
+    before.local_extra = b"Ux\x04\0\x01\0\0\0".to_vec();
+    assert_eq!(dropped(before).owners, 1);
+    assert_eq!(dropped(Packed::stored("d/", "").mode(0o040300)).directory_modes, 1);
+    let mut dos = Packed::stored("d/", "");
+    dos.attributes = 0x10;
+    assert_eq!(dropped(dos).directory_modes, 0);
 }
 
 #[test]
