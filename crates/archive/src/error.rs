@@ -129,9 +129,20 @@ pub enum Ambiguity {
     /// tar: two extended headers of one sort, or two that set the same thing to different values.
     #[error("it has several extended headers that contradict each other")]
     ExtendedTwice,
-    /// tar: a global header sets the name, link target or size of all entries.
-    #[error("a global header sets its name, link target or size")]
+    /// tar: a global header sets the name, link target, size or sparse map of all entries.
+    #[error("a global header sets its name, link target, size or sparse map")]
     GlobalIdentity,
+    /// tar: the header and a PAX record give different sizes, as no honest writer does.
+    #[error("its header says that {field} bytes follow, a PAX record {record}")]
+    SizeTwice {
+        /// The header's own number.
+        field: u64,
+        /// The record's.
+        record: u64,
+    },
+    /// tar: the map of a sparse file does not fit what is stored of it, or comes in two forms.
+    #[error("its map of a sparse file does not fit what is stored")]
+    SparseMap,
     /// zip: the local header has another name.
     #[error("its local header has another name")]
     LocalName,
@@ -168,8 +179,8 @@ pub enum Ambiguity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Feature {
-    /// tar: a sparse file, in any of its forms.
-    #[error("a sparse file")]
+    /// tar: a sparse file in a form that is not one of GNU tar's.
+    #[error("a sparse file that is not in one of GNU tar's forms")]
     Sparse,
     /// tar: a part of an archive of several volumes.
     #[error("an archive of several volumes")]
@@ -177,6 +188,9 @@ pub enum Feature {
     /// tar: a GNU incremental dump.
     #[error("an incremental dump")]
     Incremental,
+    /// tar: a list of long names, as GNU tar had them before types `L` and `K`.
+    #[error("a list of long names in the oldest form")]
+    OldLongNames,
     /// zip: encryption.
     #[error("encryption")]
     Encryption,
@@ -217,6 +231,9 @@ pub enum Flaw {
     /// tar: a record of an extended header is malformed.
     #[error("an extended header has a malformed record")]
     ExtendedRecord,
+    /// tar: the map of a sparse file is malformed, or its extents are not in order.
+    #[error("the map of a sparse file is malformed")]
+    SparseMap,
     /// zip: no end of central directory record at the end of the input.
     #[error("the directory that ends a zip archive is missing")]
     NoDirectory,

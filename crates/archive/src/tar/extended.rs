@@ -4,10 +4,12 @@
 //! Format: POSIX.1-2017 `pax`, "pax Extended Header". Unknown keys are passed over, as they must
 //! be; `hdrcharset` too, since names are bytes here.
 //!
-//! An entry has at most one of each sort: where there are two, some readers take the first and
-//! some the last, so such an archive is refused. The same holds for a global header that sets what
-//! only one entry can have.
+//! Within one header the last of several records of a key holds, as POSIX has it. But an entry has at
+//! most one header of each sort: where there are two, some readers take the first and some the last,
+//! so such an archive is refused. The same holds for a global header that sets what only one entry can
+//! have.
 
+use super::sparse::Records;
 use crate::{Ambiguity, Flaw, Modified};
 
 /// What extended headers have set.
@@ -21,8 +23,7 @@ pub(super) struct Extended {
     pub(super) foreign_account: Option<bool>,
     /// Whether it belongs to another group than 0.
     pub(super) foreign_group: Option<bool>,
-    /// A GNU sparse file.
-    pub(super) sparse: bool,
+    pub(super) sparse: Records,
     /// Extended attributes or access lists.
     pub(super) attributes: bool,
 }
@@ -67,7 +68,7 @@ impl Preamble {
             modified: local.modified.or(global.modified),
             foreign_account: local.foreign_account.or(global.foreign_account),
             foreign_group: local.foreign_group.or(global.foreign_group),
-            sparse: local.sparse || global.sparse,
+            sparse: local.sparse,
             attributes: local.attributes,
         })
     }
@@ -88,7 +89,7 @@ impl Extended {
                 b"gid" => self.foreign_group = text().map(|id| decimal(&id) != Some(0)),
                 b"mtime" if value.is_empty() => self.modified = None,
                 b"mtime" => self.modified = Some(time(value).ok_or(Flaw::ExtendedRecord)?),
-                _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
+                _ if self.sparse.take(key, value).ok_or(Flaw::ExtendedRecord)? => {}
                 _ if ATTRIBUTES.iter().any(|prefix| key.starts_with(prefix)) => {
                     self.attributes = true;
                 }
@@ -100,7 +101,7 @@ impl Extended {
 
     /// Whether it sets what only a single entry can have.
     pub(super) fn identifies(&self) -> bool {
-        self.path.is_some() || self.link.is_some() || self.size.is_some()
+        self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse.present
     }
 }
 
@@ -134,7 +135,8 @@ fn next_record<'a>(records: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     Some((&record[..equals], &record[equals + 1..]))
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
+/// Digits and nothing else.
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }

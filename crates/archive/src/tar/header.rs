@@ -29,6 +29,17 @@ pub(super) struct Header {
     /// It belongs to another group than 0.
     pub(super) foreign_group: bool,
     pub(super) modified: i64,
+    /// Of a type `S` in GNU's own form.
+    pub(super) sparse: Option<OldSparse>,
+}
+
+/// The old GNU map of a sparse file, as far as it is in the header.
+pub(super) struct OldSparse {
+    pub(super) slots: [u8; 96],
+    /// Blocks with more of them follow.
+    pub(super) continues: bool,
+    /// Bytes of the file, holes included.
+    pub(super) size: u64,
 }
 
 impl Block {
@@ -38,9 +49,11 @@ impl Block {
         }
         verify_checksum(block)?;
         let mut name = text(&block[NAME]).to_vec();
-        // GNU's magic ("ustar  ") keeps other things where ustar has the prefix.
+        // GNU's magic ("ustar  ") keeps other things where ustar has the prefix; star keeps times
+        // in the last bytes of it.
         if &block[MAGIC] == b"ustar\0" {
-            let prefix = text(&block[PREFIX]);
+            let star = &block[STAR_MAGIC] == b"tar\0";
+            let prefix = text(&block[if star { STAR_PREFIX } else { PREFIX }]);
             if !prefix.is_empty() {
                 name = [prefix, &name].join(&b'/');
             }
@@ -49,12 +62,25 @@ impl Block {
             kind: block[KIND],
             name,
             link: text(&block[LINK]).to_vec(),
-            size: number(&block[SIZE])?.try_into().map_err(|_| Flaw::HeaderNumber)?,
+            size: size(&block[SIZE])?,
             mode: (number(&block[MODE])? & 0o7777) as u32,
             foreign_account: number(&block[ACCOUNT]) != Ok(0),
             foreign_group: number(&block[GROUP]) != Ok(0),
             modified: number(&block[MODIFIED])?,
+            sparse: OldSparse::parse(block)?,
         }))
+    }
+}
+
+impl OldSparse {
+    fn parse(block: &[u8; BLOCK]) -> Result<Option<Self>, Flaw> {
+        let slots = block[SPARSE_SLOTS].try_into().ok();
+        let Some(slots) = slots.filter(|_| block[KIND] == b'S' && &block[MAGIC] == b"ustar ")
+        else {
+            return Ok(None);
+        };
+        let size = size(&block[SPARSE_SIZE])?;
+        Ok(Some(Self { slots, continues: block[SPARSE_CONTINUES] != 0, size }))
     }
 }
 
@@ -77,6 +103,11 @@ fn verify_checksum(block: &[u8; BLOCK]) -> Result<(), Flaw> {
 fn text(field: &[u8]) -> &[u8] {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
     &field[..end]
+}
+
+/// A number that is not negative.
+pub(super) fn size(field: &[u8]) -> Result<u64, Flaw> {
+    number(field)?.try_into().map_err(|_| Flaw::HeaderNumber)
 }
 
 /// Octal digits between blanks or NULs, nothing meaning 0; or base-256: the first byte is 0x80 and
@@ -115,6 +146,11 @@ const KIND: usize = 156;
 const LINK: Range<usize> = 157..257;
 const MAGIC: Range<usize> = 257..263;
 const PREFIX: Range<usize> = 345..500;
+const STAR_PREFIX: Range<usize> = 345..476;
+const STAR_MAGIC: Range<usize> = 508..512;
+const SPARSE_SLOTS: Range<usize> = 386..482;
+const SPARSE_CONTINUES: usize = 482;
+const SPARSE_SIZE: Range<usize> = 483..495;
 
 #[cfg(test)]
 mod tests {

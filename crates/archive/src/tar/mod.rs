@@ -1,8 +1,18 @@
 //! Reads a tar, in any encoding, in one pass.
 //!
-//! Understood: v7, ustar, GNU (long names, base-256 numbers), PAX. Refused: what readers disagree
-//! about, sparse files, volumes, incremental dumps. Passed over: volume labels, Solaris access
-//! lists. An entry of any other unknown type is a regular file, as POSIX has it.
+//! Understood: v7, ustar (with star's shorter prefix), GNU (long names, base-256 numbers), PAX with
+//! its global headers; sparse files in GNU's four forms; hard links to files and to symbolic links.
+//! Passed over: volume labels, Solaris access lists, PAX records that nobody here needs. A type that
+//! is none of the known ones is a regular file, as POSIX has it, and a regular file whose name ends in
+//! a slash is a directory, as before ustar.
+//!
+//! Refused as not supported: star's sparse files, parts of several volumes, GNU's incremental dumps
+//! and its lists of old long names.
+//!
+//! Refused as ambiguous is what readers in use take for different things: a size for what has no
+//! content (GNU tar and Python go on behind the header of a hard link, libarchive may go on behind so
+//! many bytes); a size that header and PAX record tell differently (`size`); several extended headers
+//! of a sort (`extended`); a sparse map that leaves the blocks (`sparse`).
 //!
 //! The end is two zero blocks. An input that simply ends where a header could begin, or after one
 //! zero block, is accepted as GNU tar accepts it (the digest of the object tells whether it is
@@ -11,6 +21,8 @@
 
 mod extended;
 mod header;
+mod size;
+mod sparse;
 
 use std::io::{self, Read};
 
@@ -19,9 +31,10 @@ use crate::decode::Stream;
 use crate::error::printable;
 use crate::reader::State;
 use crate::tar::extended::{Extended, Preamble};
-use crate::tar::header::{BLOCK, Block, Header};
+use crate::tar::header::{BLOCK, Block, Header, OldSparse};
+use crate::tar::sparse::{Extents, Fault, Plan, Records};
 use crate::{
-    Ambiguity, Encoding, Entries, Entry, EntryKind, Error, Feature, Flaw, Limit, Limits, Modified,
+    Ambiguity, Encoding, Entries, Entry, Error, Feature, Flaw, Limit, Limits, Modified, SparseMap,
     Summary,
 };
 
@@ -29,12 +42,22 @@ use crate::{
 pub struct TarReader<R> {
     stream: Stream<R>,
     checker: Checker,
+    limits: Limits,
     global: Extended,
     /// Content of the current entry that was not read yet.
     unread: u64,
     /// Bytes that fill the last block of that content.
     padding: u64,
     state: State,
+}
+
+/// What follows a header.
+struct Content {
+    /// Bytes of the file.
+    size: u64,
+    sparse: Option<SparseMap>,
+    /// Bytes of it in the archive.
+    stored: u64,
 }
 
 impl<R: Read> TarReader<R> {
@@ -46,6 +69,7 @@ impl<R: Read> TarReader<R> {
         Ok(Self {
             stream: Stream::new(input, encoding, &limits),
             checker: Checker::new(limits, Repeats::LastWins),
+            limits,
             global: Extended::default(),
             unread: 0,
             padding: 0,
@@ -95,7 +119,7 @@ impl<R: Read> TarReader<R> {
                 b'V' | b'A' | b'E' => self.stream.skip(padded(header.size))?,
                 _ => {
                     let extended = preamble.over(&self.global).map_err(ambiguous)?;
-                    if let Some(entry) = self.entry(header, extended)? {
+                    if let Some(entry) = self.entry(at, header, extended)? {
                         return Ok(Some(entry));
                     }
                     preamble = Preamble::default();
@@ -147,32 +171,44 @@ impl<R: Read> TarReader<R> {
         Ok(content)
     }
 
-    fn entry(&mut self, header: Header, extended: Extended) -> Result<Option<Entry>, Error> {
-        let name = extended.path.unwrap_or(header.name);
+    fn entry(
+        &mut self,
+        at: u64,
+        header: Header,
+        extended: Extended,
+    ) -> Result<Option<Entry>, Error> {
+        let name = extended.sparse.name.clone().or(extended.path).unwrap_or(header.name);
         let link = extended.link.unwrap_or(header.link);
-        let size = extended.size.unwrap_or(header.size);
+        let ambiguous = |what| Error::Ambiguous { entry: printable(&name), what };
         let unsupported = |what| Err(Error::Unsupported { entry: printable(&name), what });
-        if extended.sparse {
-            return unsupported(Feature::Sparse);
+        let stored = size::agreed(header.size, extended.size).map_err(ambiguous)?;
+        let mut content = Content { size: stored, sparse: None, stored };
+        let regular = match header.kind {
+            b'1'..=b'6' => false,
+            b'M' => return unsupported(Feature::Volumes),
+            b'D' => return unsupported(Feature::Incremental),
+            b'N' => return unsupported(Feature::OldLongNames),
+            // Before ustar a directory was a file whose name ends in a slash.
+            _ => !name.ends_with(b"/"),
+        };
+        if extended.sparse.present || header.kind == b'S' {
+            if !regular {
+                return Err(ambiguous(Ambiguity::SparseMap));
+            }
+            content = self
+                .sparse(header.sparse, extended.sparse, stored)
+                .map_err(|fault| fault.explain(|| printable(&name), at))?;
+        } else if !regular && stored > 0 {
+            return Err(ambiguous(Ambiguity::SizeWithoutContent));
         }
         let kind = match header.kind {
             b'1' => RawKind::HardLink { original: &link },
             b'2' => RawKind::Symlink { target: &link },
             b'3' | b'4' => RawKind::Device,
-            b'5' => RawKind::Directory,
             b'6' => RawKind::Fifo,
-            b'S' => return unsupported(Feature::Sparse),
-            b'M' => return unsupported(Feature::Volumes),
-            b'D' | b'N' => return unsupported(Feature::Incremental),
-            // Before ustar a directory was a file whose name ends in a slash.
-            b'0' | 0 if name.ends_with(b"/") => RawKind::Directory,
-            _ => RawKind::File { size, sparse: None },
+            _ if regular => RawKind::File { size: content.size, sparse: content.sparse },
+            _ => RawKind::Directory,
         };
-        let has_content = matches!(kind, RawKind::File { .. });
-        if !has_content && size > 0 {
-            let what = Ambiguity::SizeWithoutContent;
-            return Err(Error::Ambiguous { entry: printable(&name), what });
-        }
         let entry = self.checker.check(&RawEntry {
             name: &name,
             kind,
@@ -184,11 +220,73 @@ impl<R: Read> TarReader<R> {
             ),
             attributes: extended.attributes,
         })?;
-        if let Some(Entry { kind: EntryKind::File { size, .. }, .. }) = entry {
-            self.unread = size;
-            self.padding = padded(size) - size;
+        if regular {
+            self.unread = content.stored;
+            self.padding = padded(content.stored) - content.stored;
         }
         Ok(entry)
+    }
+
+    /// The content of a sparse file, of which `stored` bytes follow. Reads those that are its map.
+    fn sparse(
+        &mut self,
+        old: Option<OldSparse>,
+        records: Records,
+        stored: u64,
+    ) -> Result<Content, Fault> {
+        let mut extents = Extents::new(self.limits.metadata_bytes);
+        let mut left = stored;
+        let size = match (old, records.present) {
+            (Some(_), true) => return Err(Fault::Ambiguous(Ambiguity::SparseMap)),
+            (None, false) => return Err(Fault::Unsupported(Feature::Sparse)),
+            (Some(old), false) => {
+                self.old_map(&old, &mut extents)?;
+                old.size
+            }
+            (None, true) => match records.plan()? {
+                Plan::Here { size, turns } => {
+                    for pair in turns.chunks_exact(2) {
+                        extents.push(pair[0], pair[1])?;
+                    }
+                    size
+                }
+                Plan::InContent { size } => {
+                    let taken;
+                    let most = self.limits.metadata_bytes;
+                    (extents, taken) = sparse::read_map(|| self.raw_block(), stored, most)?;
+                    left -= taken;
+                    size
+                }
+            },
+        };
+        let sparse = extents.finish(size, left)?;
+        Ok(Content { size, sparse, stored: left })
+    }
+
+    /// Takes the extents in an old GNU header and in the blocks behind it.
+    fn old_map(&mut self, old: &OldSparse, extents: &mut Extents) -> Result<(), Fault> {
+        let number = |field: &[u8]| header::size(field).ok();
+        let mut ended = sparse::take_slots(extents, &old.slots, number)?;
+        let mut continues = old.continues;
+        while continues {
+            if ended {
+                // GNU tar stops where the list ends, libarchive goes on.
+                return Err(Fault::Ambiguous(Ambiguity::SparseMap));
+            }
+            let block = self.raw_block().map_err(Fault::Read)?;
+            ended = sparse::take_slots(extents, &block[..OLD_SLOTS], number)?;
+            continues = block[OLD_SLOTS] != 0;
+        }
+        Ok(())
+    }
+
+    /// The next block, whatever it is.
+    fn raw_block(&mut self) -> Result<[u8; BLOCK], Error> {
+        let mut block = [0; BLOCK];
+        match self.stream.fill(&mut block)? {
+            BLOCK => Ok(block),
+            _ => Err(Error::Truncated),
+        }
     }
 }
 
@@ -237,3 +335,5 @@ fn padded(size: u64) -> u64 {
 }
 
 const LONGEST_EXTENDED: u64 = 1 << 20;
+/// Bytes of extents in a block behind an old GNU header; then comes whether another one follows.
+const OLD_SLOTS: usize = 504;

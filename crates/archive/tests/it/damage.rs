@@ -65,13 +65,27 @@ fn rich_tar() -> Vec<u8> {
         .directory("d/")
         .file("d/f", "hello")
         .pax(b'x', &[("path", b"d/pax"), ("size", b"3")])
-        .header(&Header::new(b'0', "cut"))
-        .content(b"abc")
+        .file("cut", "abc")
         .sized(b'L', b"L", b"d/gnu\0")
         .sized(b'K', b"K", b"f\0")
         .symlink("cut", "cut")
         .hard_link("h", "d/f")
+        .hard_link("h2", "d/gnu")
         .header(&prefixed)
+        .header(&crate::sparse::old("s", &[(0, 512), (1024, 512)], 3000, true).size(1024 + 5))
+        .content(&[&crate::sparse::slots(&[(2048, 5)])[..], &[0; 400]].concat())
+        .content(&[7; 1024 + 5])
+        .pax(b'x', &[("GNU.sparse.size", b"3000"), ("GNU.sparse.map", b"0,512,2000,3")])
+        .file("m", [7; 515])
+        .pax(
+            b'x',
+            &[
+                ("GNU.sparse.major", b"1"),
+                ("GNU.sparse.minor", b"0"),
+                ("GNU.sparse.realsize", b"3000"),
+            ],
+        )
+        .file("c", crate::sparse::in_content(&[(0, 512), (2000, 3)], &[7; 515]))
         .end()
 }
 

@@ -9,6 +9,7 @@ mod foreign;
 mod links;
 mod pack;
 mod rules;
+mod sparse;
 mod tar;
 mod zip;
 mod zip_apart;

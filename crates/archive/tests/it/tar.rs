@@ -12,8 +12,8 @@ fn small() -> Vec<u8> {
 }
 
 #[test]
-fn a_size_from_pax_moves_the_next_header() {
-    // Readers that go by the ustar size would take the content for headers, and so see `evil`.
+fn a_size_that_pax_tells_differently_is_refused() {
+    // Readers that go by the header would take the content for headers, and so see `evil`.
     let hidden = Tar::new().file("evil", "").0;
     let tar = Tar::new()
         .pax(b'x', &[("size", hidden.len().to_string().as_bytes())])
@@ -21,9 +21,22 @@ fn a_size_from_pax_moves_the_next_header() {
         .content(&hidden)
         .file("after", "x")
         .end();
-    let contents = read_tar(&tar).unwrap();
-    assert_eq!(paths(&contents), ["nested.tar", "after"]);
-    assert_eq!(contents[0].1, hidden);
+    let Err(Error::Ambiguous { what, entry }) = read_tar(&tar) else { panic!() };
+    assert_eq!(what, Ambiguity::SizeTwice { field: 0, record: 512 });
+    assert_eq!(entry, "nested.tar");
+}
+
+#[test]
+fn a_size_that_only_pax_can_tell_is_taken_from_it() {
+    for field in [&b"00000000000"[..], b"77777777777", b"\x80\0\0\0\0\0\0\x02\0\0\0\0"] {
+        let mut header = Header::new(b'0', "huge");
+        header.size = field.to_vec();
+        let tar = Tar::new().pax(b'x', &[("size", b"8589934592")]).header(&header).0;
+        let mut reader = TarReader::new(&tar[..], Encoding::Identity, Limits::default()).unwrap();
+        let entry = reader.next_entry().unwrap().unwrap();
+        assert!(matches!(entry.kind, EntryKind::File { size: 0x2_0000_0000, .. }));
+        assert!(matches!(reader.next_entry(), Err(Error::Truncated)));
+    }
 }
 
 #[test]
@@ -63,14 +76,16 @@ fn old_directories_and_odd_types_are_what_posix_says() {
     let tar = Tar::new()
         .header(&old)
         .sized(b'7', b"contiguous", b"abc")
+        .header(&Header::new(b'7', "contiguous directory/"))
         .sized(b'Z', b"vendor", b"de")
         .sized(b'V', b"label", b"")
         .directory("./")
         .end();
     let contents = read_tar(&tar).unwrap();
-    assert_eq!(paths(&contents), ["dir", "contiguous", "vendor"]);
+    assert_eq!(paths(&contents), ["dir", "contiguous", "contiguous directory", "vendor"]);
     assert_eq!(contents[0].0.kind, EntryKind::Directory);
-    assert_eq!((&contents[1].1[..], &contents[2].1[..]), (&b"abc"[..], &b"de"[..]));
+    assert_eq!(contents[2].0.kind, EntryKind::Directory);
+    assert_eq!((&contents[1].1[..], &contents[3].1[..]), (&b"abc"[..], &b"de"[..]));
 }
 
 #[test]
@@ -120,6 +135,7 @@ fn what_readers_disagree_about_is_refused() {
         (Ambiguity::ExtendedTwice, both.file("f", "")),
         (Ambiguity::GlobalIdentity, Tar::new().pax(b'g', &[("size", b"512")]).file("f", "")),
         (Ambiguity::GlobalIdentity, Tar::new().pax(b'g', &[("path", b"x")]).file("f", "")),
+        (Ambiguity::GlobalIdentity, Tar::new().pax(b'g', &[("GNU.sparse.size", b"1")])),
     ];
     for (expected, tar) in table {
         let error = read_tar(&tar.end()).unwrap_err();
@@ -128,10 +144,62 @@ fn what_readers_disagree_about_is_refused() {
 }
 
 #[test]
+fn star_keeps_times_where_ustar_has_the_end_of_the_prefix() {
+    let mut header = Header::new(b'0', "name");
+    header.prefix = vec![b'p'; 155];
+    let mut star = header.block();
+    star[508..512].copy_from_slice(b"tar\0");
+    let sum: u32 = star.iter().map(|byte| u32::from(*byte)).sum::<u32>()
+        - star[148..156].iter().map(|byte| u32::from(*byte)).sum::<u32>()
+        + 8 * 32;
+    star[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let contents = read_tar(&[&star[..], &header.block(), &[0; 1024]].concat()).unwrap();
+    let prefixes = [131, 155].map(|length| format!("{}/name", "p".repeat(length)));
+    assert_eq!(paths(&contents), prefixes);
+}
+
+#[test]
+fn owners_and_locked_directories_are_counted() {
+    let block = |kind, mode: &[u8], account: &[u8], group: &[u8]| {
+        let mut header = Header::new(kind, "x");
+        // The mode is followed by the two numbers of the owner.
+        header.mode = [mode, b"\0", account, b"\0", group].concat();
+        header
+    };
+    let dropped = |tar: Tar| {
+        let tar = tar.end();
+        let mut reader = TarReader::new(&tar[..], Encoding::Identity, Limits::default()).unwrap();
+        measure(&mut reader).unwrap().dropped
+    };
+    let (zero, other) = (b"0000000", b"0001750");
+    for (account, group, owners) in [(zero, zero, 0), (other, zero, 1), (zero, other, 1)] {
+        let tar = Tar::new().header(&block(b'0', b"0000644", account, group));
+        assert_eq!(dropped(tar).owners, owners);
+    }
+    let told = Tar::new().pax(b'x', &[("uid", b"0"), ("gid", b"0")]);
+    assert_eq!(dropped(told.header(&block(b'0', b"0000644", other, other))).owners, 0);
+    let told = Tar::new().pax(b'g', &[("gid", b"4294967295")]);
+    assert_eq!(dropped(told.header(&block(b'0', b"0000644", zero, zero))).owners, 1);
+    for (mode, locked) in [(b"0000755", 0), (b"0000500", 0), (b"0000655", 1), (b"0000311", 1)] {
+        let tar = Tar::new().header(&block(b'5', mode, zero, zero));
+        assert_eq!(dropped(tar).directory_modes, locked);
+    }
+}
+
+#[test]
+fn a_hard_link_to_a_symbolic_link_is_delivered_as_one() {
+    let contents = read_tar(&Tar::new().symlink("l", "f").hard_link("h", "l").end()).unwrap();
+    let EntryKind::HardLink { original } = &contents[1].0.kind else { panic!() };
+    assert_eq!(original.as_bytes(), b"l");
+}
+
+#[test]
 fn what_is_not_supported_is_named() {
     let table = [
         (Feature::Sparse, Tar::new().sized(b'S', b"f", b"x")),
         (Feature::Sparse, Tar::new().pax(b'x', &[("GNU.sparse.major", b"1")]).file("f", "")),
+        (Feature::Sparse, Tar::new().pax(b'x', &[("SCHILY.realsize", b"9")]).file("f", "")),
+        (Feature::OldLongNames, Tar::new().sized(b'N', b"f", b"x")),
         (Feature::Volumes, Tar::new().sized(b'M', b"f", b"x")),
         (Feature::Incremental, Tar::new().sized(b'D', b"f", b"x")),
     ];
