@@ -57,6 +57,9 @@ fn exhaust_apart(bytes: &[u8]) -> u64 {
     total
 }
 
+/// As many extents as a header holds.
+const FULL: [(u64, u64); 4] = [(0, 512), (512, 0), (600, 0), (1024, 512)];
+
 fn rich_tar() -> Vec<u8> {
     let mut prefixed = Header::new(b'0', "name");
     prefixed.prefix = b"prefix".to_vec();
@@ -72,7 +75,7 @@ fn rich_tar() -> Vec<u8> {
         .hard_link("h", "d/f")
         .hard_link("h2", "d/gnu")
         .header(&prefixed)
-        .header(&crate::sparse::old("s", &[(0, 512), (1024, 512)], 3000, true).size(1024 + 5))
+        .header(&crate::sparse::old("s", &FULL, 3000, true).size(1024 + 5))
         .content(&[&crate::sparse::slots(&[(2048, 5)])[..], &[0; 400]].concat())
         .content(&[7; 1024 + 5])
         .pax(b'x', &[("GNU.sparse.size", b"3000"), ("GNU.sparse.map", b"0,512,2000,3")])
@@ -159,6 +162,6 @@ proptest! {
 
 #[test]
 fn the_archives_that_are_mutated_are_valid() {
-    assert!(crate::build::read_tar(&rich_tar()).is_ok());
-    assert!(crate::build::read_zip(&rich_zip()).is_ok());
+    crate::build::read_tar(&rich_tar()).unwrap();
+    crate::build::read_zip(&rich_zip()).unwrap();
 }
