@@ -6,7 +6,8 @@ use serde::Serialize;
 use wire::route::{self, Route};
 use wire::v1::{
     CreateRequest, DeleteRequest, InstallRequest, InstallationBody, InstanceBody, LogLine,
-    LogsQuery, NameRequest, OperationBody, OperationKind, StopRequest, UpdateRequest,
+    LogsQuery, NameRequest, OperationBody, OperationKind, RevertRequest, StopRequest,
+    UpdateRequest,
 };
 
 use crate::address::{Query, fill};
@@ -38,7 +39,7 @@ pub enum Change {
     /// Move an installation or instance to another version.
     Update(UpdateRequest),
     /// Move an installation or instance back.
-    Revert(NameRequest),
+    Revert(RevertRequest),
 }
 
 impl<'a> Node<'a> {

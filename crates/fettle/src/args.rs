@@ -302,6 +302,10 @@ pub(crate) struct RevertArgs {
     /// Names or globs of installations (TITLE/N) or instances (TITLE/N/M)
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
+    /// Begin with new copies of writable packages, as the version was published; the copies that the
+    /// instance has changed stay with the version that it leaves. Instances only
+    #[arg(long)]
+    pub(crate) fresh_packages: bool,
     /// How to wait.
     #[command(flatten)]
     pub(crate) waiting: Waiting,
@@ -331,6 +335,10 @@ pub(crate) struct UpdateArgs {
     /// be it older
     #[arg(long, value_name = "REF")]
     pub(crate) to: Option<String>,
+    /// Begin with new copies of writable packages, as the version was published; the copies that the
+    /// instance has changed stay with the version that it leaves. Instances only
+    #[arg(long)]
+    pub(crate) fresh_packages: bool,
     /// How to wait.
     #[command(flatten)]
     pub(crate) waiting: Waiting,

@@ -262,6 +262,9 @@ impl Failure {
             Failure::Install(InstallError::Form(_)) => {
                 "pack it as a tar, with gzip, bzip2, zstd or xz, or as a zip, and publish a new version".into()
             }
+            Failure::Instance(InstanceError::NoSpace { .. } | InstanceError::NoInodes { .. }) => {
+                NO_SPACE.into()
+            }
             Failure::Disk(error) => return space_hint(error),
             _ => return None,
         })
@@ -321,6 +324,7 @@ fn unpack_code(error: &UnpackError) -> Code {
 fn instance_code(error: &InstanceError) -> Code {
     match error {
         InstanceError::Read(error) => read_code(error),
+        InstanceError::NoSpace { .. } | InstanceError::NoInodes { .. } => Code::NoSpace,
         InstanceError::Disk { source, .. } => disk_code(source),
         InstanceError::Record { source, .. } => record_code(source),
         InstanceError::Encode { .. } => Code::Internal,

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use wire::serve::{Calling, Closing, Json, Path, Query, Service, listing, ndjson};
 use wire::v1::{
     CreateRequest, DeleteRequest, GlobQuery, InstallRequest, InstallationBody, InstanceBody,
-    LogStream, LogsQuery, NameRequest, OperationBody, StatusBody, StopRequest, UpdateRequest,
-    WaitQuery,
+    LogStream, LogsQuery, NameRequest, OperationBody, RevertRequest, StatusBody, StopRequest,
+    UpdateRequest, WaitQuery,
 };
 use wire::{Code, ErrorBody, Problem, route};
 
@@ -211,6 +211,7 @@ async fn update(
         let hint = "move the installation with `to` first, then the instance without";
         return Err(ErrorBody::new(Code::Usage, why).hint(hint).into());
     }
+    has_copies(&target, request.fresh_packages)?;
     submit(core, id, caller, Request::Update(target, request)).await
 }
 
@@ -218,9 +219,11 @@ async fn revert(
     core: Shared,
     id: Path<OperationId>,
     caller: Calling,
-    Json(request): Json<NameRequest>,
+    Json(request): Json<RevertRequest>,
 ) -> Answer<OperationBody> {
-    submit(core, id, caller, Request::Revert(named(&request.name)?, request)).await
+    let target: Target = named(&request.name)?;
+    has_copies(&target, request.fresh_packages)?;
+    submit(core, id, caller, Request::Revert(target, request)).await
 }
 
 async fn submit(
@@ -231,6 +234,16 @@ async fn submit(
 ) -> Answer<OperationBody> {
     let entry = core.submit(id, request, caller).await.map_err(problem)?;
     Ok(Json(entry.body()))
+}
+
+/// Only instances have copies of packages that could begin anew.
+fn has_copies(target: &Target, fresh: bool) -> Result<(), Problem> {
+    if !fresh || matches!(target, Target::Instance(_)) {
+        return Ok(());
+    }
+    let why = "an installation has no copies of packages: `fresh_packages` is for instances";
+    let hint = "move the installation without it first, then the instance with it";
+    Err(ErrorBody::new(Code::Usage, why).hint(hint).into())
 }
 
 fn named<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str) -> Result<T, Problem> {

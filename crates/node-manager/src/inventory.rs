@@ -1,10 +1,11 @@
 //! What is there, read from the disk: installations, their versions, their instances. Owns the reading;
 //! refuses to change anything. Links say which version is current; records say the rest.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use durable::{Disk, DiskError, Kind};
-use model::{InstallationId, InstanceId, Title};
+use model::{InstallationId, InstanceId, PackageName, Pin, Title};
 
 use crate::layout::{self, VersionName};
 use crate::record::{
@@ -124,6 +125,28 @@ pub(crate) fn envelope(
 ) -> Result<EnvelopeRecord, ReadError> {
     record::need(disk, &layout::version(id, version).join(layout::ENVELOPE))
         .map_err(|source| ReadError::Record { name: id.to_string(), source })
+}
+
+/// The packages of one version, as they are used: those of its envelope with the installation's overrides.
+pub(crate) fn packages(
+    disk: &Disk,
+    id: &InstallationId,
+    version: &VersionName,
+) -> Result<BTreeMap<PackageName, Pin>, ReadError> {
+    let published = envelope(disk, id, version)?.0.packages;
+    let overrides: PackagesRecord =
+        record::need(disk, &layout::installation(id).join(layout::PACKAGES))
+            .map_err(|source| ReadError::Record { name: id.to_string(), source })?;
+    let all = published.into_iter().chain(overrides.packages);
+    Ok(all.map(|(name, pin)| (name, pin.to_model())).collect())
+}
+
+/// The versions of an installation.
+pub(crate) fn versions(disk: &Disk, id: &InstallationId) -> Result<Vec<VersionName>, ReadError> {
+    let failed = |source| ReadError::Disk { name: id.to_string(), source };
+    let entries = disk.list(&layout::installation(id)).map_err(failed)?.into_iter();
+    let directories = entries.filter(|entry| entry.kind == Kind::Directory);
+    Ok(directories.filter_map(|entry| entry.name.to_str()?.parse().ok()).collect())
 }
 
 /// The version before this one.

@@ -23,7 +23,10 @@
 //!         info                  record: what should be, who made it and when
 //!         systemname            the account that it runs as
 //!         version -> ../../<n>-<semver>
-//!         packages/<n>-<semver>/<name>  -> the tree's files, or the version's file
+//!         packages/<n>-<semver>/<name>  -> the tree's files, or the version's file; of a writable
+//!                               package: -> ../../writable/<name>.<n>, or the file in it
+//!         writable/<name>.<n>/  a copy of its own, made for version n: the tree's files, or <name>;
+//!                               <name>.<n>-2 and so on if it was begun anew for the same version
 //!         root/                 the workspace, the program's own; packages -> ../packages/<n>-<semver>
 //!         logs/                 stdout, stderr, and what the program puts there
 //!         credentials/
@@ -123,6 +126,11 @@ pub(crate) fn instance_packages(id: &InstanceId, version: &VersionName) -> PathB
     instance(id).join(PACKAGES).join(version.to_string())
 }
 
+/// The copies of packages that an instance may change.
+pub(crate) fn instance_copies(id: &InstanceId) -> PathBuf {
+    instance(id).join(WRITABLE)
+}
+
 /// The workspace.
 pub(crate) fn workspace(id: &InstanceId) -> PathBuf {
     instance(id).join("root")
@@ -214,6 +222,8 @@ pub(crate) const ENVELOPE: &str = "envelope";
 pub(crate) const PREVIOUS: &str = "previous";
 /// Packages as programs see them.
 pub(crate) const PACKAGES: &str = "packages";
+/// An instance's own copies of packages.
+pub(crate) const WRITABLE: &str = "writable";
 /// How the names of partly received blobs begin.
 pub(crate) const PARTIAL: &str = "receive-";
 
@@ -244,18 +254,86 @@ impl FromStr for VersionName {
     }
 }
 
-impl serde::Serialize for VersionName {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+/// Name of an instance's own copy of a package: the package, the number of the version that it was made
+/// for, and which of that version's copies it is, where there was more than one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct CopyName {
+    package: PackageName,
+    version: u32,
+    /// From 1.
+    ordinal: u32,
+}
+
+impl CopyName {
+    /// The first copy of this package for this version.
+    pub(crate) fn new(package: PackageName, version: u32) -> CopyName {
+        CopyName { package, version, ordinal: 1 }
+    }
+
+    /// The next copy for the same version.
+    pub(crate) fn next(&self) -> CopyName {
+        CopyName { ordinal: self.ordinal.saturating_add(1), ..self.clone() }
+    }
+
+    /// Of which package.
+    pub(crate) fn package(&self) -> &PackageName {
+        &self.package
+    }
+
+    /// The number of the version that it was made for.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
     }
 }
 
-impl<'de> serde::Deserialize<'de> for VersionName {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+/// A package's name may have dots in it, what follows the last one has none.
+impl fmt::Display for CopyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CopyName { package, version, ordinal } = self;
+        match ordinal {
+            1 => write!(f, "{package}.{version}"),
+            _ => write!(f, "{package}.{version}-{ordinal}"),
+        }
     }
 }
+
+impl FromStr for CopyName {
+    type Err = NoCopyName;
+    fn from_str(text: &str) -> Result<Self, NoCopyName> {
+        let (package, numbers) = text.rsplit_once('.').ok_or(NoCopyName)?;
+        let (version, ordinal) = numbers.split_once('-').unwrap_or((numbers, "1"));
+        let parsed = CopyName {
+            package: package.parse().map_err(|_| NoCopyName)?,
+            version: version.parse().map_err(|_| NoCopyName)?,
+            ordinal: ordinal.parse().map_err(|_| NoCopyName)?,
+        };
+        (parsed.to_string() == text).then_some(parsed).ok_or(NoCopyName)
+    }
+}
+
+/// A text that names no copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`PACKAGE.N` or `PACKAGE.N-M` is wanted")]
+pub(crate) struct NoCopyName;
+
+macro_rules! as_text {
+    ($($type:ty),*) => {$(
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+as_text!(VersionName, CopyName);
 
 /// A text that names no version's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -297,8 +375,20 @@ mod tests {
         }
 
         #[test]
+        fn a_copy_name_prints_and_parses_to_itself(
+            package in "[a-c1-2.-]{1,6}", version: u32, again in 0u8..3,
+        ) {
+            if let Ok(package) = package.parse() {
+                let first = CopyName::new(package, version);
+                let name = (0..again).fold(first, |name, _| name.next());
+                prop_assert_eq!(name.to_string().parse(), Ok(name));
+            }
+        }
+
+        #[test]
         fn arbitrary_directory_names_never_panic(text in "\\PC{0,30}") {
             let _ = text.parse::<VersionName>();
+            let _ = text.parse::<CopyName>();
         }
     }
 }

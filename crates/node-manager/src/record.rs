@@ -16,10 +16,11 @@ use model::{
 use serde::{Deserialize, Serialize};
 use wire::ErrorBody;
 use wire::v1::{
-    CreateRequest, DeleteRequest, EnvelopeBody, ExitBody, InstallRequest, NameRequest,
-    OperationKind, OperationResult, PinBody, StopRequest, UpdateRequest,
+    CreateRequest, DeleteRequest, EnvelopeBody, ExitBody, InstallRequest, OperationKind,
+    OperationResult, PinBody, RevertRequest, StopRequest, UpdateRequest,
 };
 
+use crate::instance::Copies;
 use crate::layout::VersionName;
 
 /// Why a record that must be there cannot be used.
@@ -248,7 +249,7 @@ pub(crate) enum Request {
     Restart(InstanceId, StopRequest),
     Delete(InstanceId, DeleteRequest),
     Update(Target, UpdateRequest),
-    Revert(Target, NameRequest),
+    Revert(Target, RevertRequest),
 }
 
 /// An installation or an instance.
@@ -271,6 +272,9 @@ pub(crate) struct Memo {
     pub(crate) installation: Option<InstallationId>,
     /// The version's directory that is made, or that is moved to.
     pub(crate) version: Option<VersionName>,
+    /// The instance's own copies of the packages of the version that it is moved to.
+    #[serde(default)]
+    pub(crate) copies: Copies,
     /// The instance's number.
     pub(crate) instance: Option<InstanceId>,
     /// The launch that was there before, for what must end one and make another.

@@ -5,8 +5,8 @@ use futures_util::TryStreamExt as _;
 use model::InstallationId;
 use model::lifecycle::InstanceState;
 use wire::v1::{
-    CreateRequest, DeleteRequest, InstallationBody, InstanceBody, NameRequest, StopRequest,
-    UpdateRequest,
+    CreateRequest, DeleteRequest, InstallationBody, InstanceBody, NameRequest, RevertRequest,
+    StopRequest, UpdateRequest,
 };
 
 use super::several::{change_all, change_one};
@@ -56,16 +56,47 @@ pub(crate) async fn restart(context: &Context, args: &InstancesArgs) -> Result<E
 /// `fettle update`
 pub(crate) async fn update(context: &Context, args: &UpdateArgs) -> Result<Exit, Failure> {
     let to = args.to.as_deref().map(names::parse).transpose()?;
+    let takes = takes(&args.names, args.fresh_packages)?;
     let change = |target: &Target| {
-        Change::Update(UpdateRequest { name: target.to_string(), to: to.clone() })
+        Change::Update(UpdateRequest {
+            name: target.to_string(),
+            to: to.clone(),
+            fresh_packages: args.fresh_packages,
+        })
     };
-    change_all(context, &args.names, Takes::Both, args.waiting, change).await
+    change_all(context, &args.names, takes, args.waiting, change).await
 }
 
 /// `fettle revert`
 pub(crate) async fn revert(context: &Context, args: &RevertArgs) -> Result<Exit, Failure> {
-    let change = |target: &Target| Change::Revert(NameRequest { name: target.to_string() });
-    change_all(context, &args.names, Takes::Both, args.waiting, change).await
+    let takes = takes(&args.names, args.fresh_packages)?;
+    let change = |target: &Target| {
+        Change::Revert(RevertRequest {
+            name: target.to_string(),
+            fresh_packages: args.fresh_packages,
+        })
+    };
+    change_all(context, &args.names, takes, args.waiting, change).await
+}
+
+/// With `--fresh-packages` globs mean instances alone: installations have no copies of packages.
+fn takes(names: &[String], fresh_packages: bool) -> Result<Takes, Failure> {
+    if !fresh_packages {
+        return Ok(Takes::Both);
+    }
+    let installation =
+        |name: &&String| matches!(names::parse_target(name), Ok(Target::Installation(_)));
+    match names.iter().find(installation) {
+        None => Ok(Takes::Instances),
+        Some(name) => Err(Failure::Usage {
+            message: format!(
+                "`{name}` is an installation, and only instances have copies of packages"
+            ),
+            hint:
+                "move the installation without `--fresh-packages` first, then the instance with it"
+                    .to_owned(),
+        }),
+    }
 }
 
 /// `fettle delete`

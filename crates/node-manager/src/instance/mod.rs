@@ -1,16 +1,20 @@
 //! Instances on disk: made whole by one rename, moved from version to version by links, removed by one
 //! rename. Owns the order of these steps; refuses to know about processes (`supervise` does), but relies
-//! on there being none while an instance is moved or removed.
+//! on there being none while an instance is moved or removed. What it sees of packages is `packages`.
+
+mod packages;
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use durable::{Disk, DiskError, Seal, StagedDir};
+use durable::{Disk, DiskError, Seal};
 use model::InstanceId;
 
 use crate::inventory::{self, ReadError};
 use crate::layout::{self, VersionName};
 use crate::record::{self, InstanceRecord, Unusable};
+
+pub(crate) use packages::{Copies, Move, plan_move};
 
 /// Why an instance was not changed on disk.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +29,30 @@ pub(crate) enum InstanceError {
         instance: InstanceId,
         /// Why.
         source: DiskError,
+    },
+    /// There is no room for copies of writable packages; nothing was written.
+    #[error(
+        "its own copies of packages take `{instance}` {needed} bytes, and {free} are free on the node's disk"
+    )]
+    NoSpace {
+        /// Which.
+        instance: InstanceId,
+        /// What they take.
+        needed: u64,
+        /// What is there.
+        free: u64,
+    },
+    /// There is room for their bytes and not for their files; nothing was written.
+    #[error(
+        "its own copies of packages take `{instance}` {needed} files and directories, and {free} are free on the node's disk"
+    )]
+    NoInodes {
+        /// Which.
+        instance: InstanceId,
+        /// What they take.
+        needed: u64,
+        /// What is there.
+        free: u64,
     },
     /// A record cannot be written.
     #[error("cannot change `{instance}` on disk")]
@@ -58,6 +86,7 @@ pub(crate) fn create(
     }
     let encode = |source| InstanceError::Encode { instance: id.clone(), source };
     let info = durable::record::encode(record).map_err(encode)?;
+    let copies = packages::plan_first(disk, id, version)?;
     let make = || {
         let mut staged = disk.stage_dir()?;
         staged.write(Path::new("info"), &info, 0o600)?;
@@ -67,9 +96,13 @@ pub(crate) fn create(
         for directory in ["logs", "credentials", "root"] {
             staged.directory(Path::new(directory), None)?;
         }
-        let packages = Path::new(layout::PACKAGES).join(version.to_string());
-        fill_packages(disk, &mut staged, &packages, id, version)?;
-        let link = Path::new("..").join(&packages);
+        for (package, copy) in &copies {
+            let inside = Path::new(layout::WRITABLE).join(copy.to_string());
+            packages::fill_copy(disk, &mut staged, &inside, (id, version), package)?;
+        }
+        let links = Path::new(layout::PACKAGES).join(version.to_string());
+        packages::fill_links(disk, &mut staged, &links, (id, version), &copies)?;
+        let link = Path::new("..").join(&links);
         let name = Path::new("root").join(layout::PACKAGES);
         staged.symlink(&name, link.as_os_str().as_bytes(), None, false)?;
         staged.publish(&target, Seal::Writable).map(drop)
@@ -77,25 +110,25 @@ pub(crate) fn create(
     make().map_err(failed)
 }
 
-/// Moves an instance to a version. Repeating it, also after it was cut off anywhere, ends in the same
-/// state: the packages of the version are made first, then `version` says what is true, then the
-/// workspace's link follows it.
+/// Moves an instance to a version, with these copies of its writable packages. Repeating it, also after it
+/// was cut off anywhere, ends in the same state: the packages of the version are made first, then
+/// `version` says what is true, then the workspace's link follows it.
 pub(crate) fn switch(
     disk: &Disk,
     id: &InstanceId,
     version: &VersionName,
+    copies: &Copies,
 ) -> Result<(), InstanceError> {
-    let packages = layout::instance_packages(id, version);
     let work = || {
-        if disk.metadata(&packages)?.is_none() {
-            let mut staged = disk.stage_dir()?;
-            fill_packages(disk, &mut staged, Path::new(""), id, version)?;
-            staged.publish(&packages, Seal::Writable)?;
-        }
+        packages::bring(disk, id, version, copies)?;
         disk.point(&layout::instance_version(id), Path::new(&format!("../../{version}")))?;
         point_workspace(disk, id, version)
     };
-    work().map_err(|source| InstanceError::Disk { instance: id.clone(), source })
+    let moved = work();
+    if let Err(error) = packages::sweep(disk, id) {
+        tracing::warn!(instance = %id, %error, "copies that nothing uses stay until it moves again");
+    }
+    moved.map_err(|source| InstanceError::Disk { instance: id.clone(), source })
 }
 
 /// Makes the workspace's link follow `version`, where a crash came between the two.
@@ -119,41 +152,6 @@ pub(crate) fn write_record(
 ) -> Result<(), InstanceError> {
     record::write(disk, &layout::instance(id).join("info"), record)
         .map_err(|source| InstanceError::Record { instance: id.clone(), source })
-}
-
-/// Links to every package of the version: to the tree itself, or to the version's file.
-fn fill_packages(
-    disk: &Disk,
-    staged: &mut StagedDir,
-    inside: &Path,
-    id: &InstanceId,
-    version: &VersionName,
-) -> Result<(), DiskError> {
-    let of_version = layout::version(&id.installation, version);
-    let from = layout::instance_packages(id, version);
-    staged.directory(inside, None)?;
-    for entry in disk.list(&of_version.join(layout::PACKAGES))? {
-        let package = of_version.join(layout::PACKAGES).join(&entry.name);
-        // The version's own link says where the content is, relative to the version.
-        let Some(target) = disk.read_link(&package)? else { continue };
-        let content = resolve(&of_version.join(layout::PACKAGES), &target);
-        let link = layout::relative(&from, &content);
-        staged.symlink(&inside.join(&entry.name), link.as_os_str().as_bytes(), None, false)?;
-    }
-    Ok(())
-}
-
-/// Where a relative link leads, by its words alone: these links are ours and climb over no others.
-fn resolve(directory: &Path, target: &Path) -> std::path::PathBuf {
-    use std::path::Component;
-    let mut path = directory.to_owned();
-    for component in target.components() {
-        match component {
-            Component::ParentDir => drop(path.pop()),
-            other => path.push(other),
-        }
-    }
-    path
 }
 
 fn point_workspace(disk: &Disk, id: &InstanceId, version: &VersionName) -> Result<(), DiskError> {
@@ -186,11 +184,5 @@ mod tests {
         let list = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nbroken\n";
         assert_eq!(account_in(list, "65534"), Some("nobody"));
         assert_eq!(account_in(list, "1000"), None);
-    }
-
-    #[test]
-    fn links_are_resolved_by_their_words() {
-        assert_eq!(resolve(Path::new("a/b/c"), Path::new("../../x/y")), Path::new("a/x/y"));
-        assert_eq!(resolve(Path::new("a"), Path::new("b")), Path::new("a/b"));
     }
 }

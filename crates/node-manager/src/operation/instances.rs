@@ -12,7 +12,7 @@ use super::installations::count;
 use super::journal::Entry;
 use crate::failure::Failure;
 use crate::install::Reporter;
-use crate::instance;
+use crate::instance::{self, Move};
 use crate::inventory;
 use crate::layout::VersionName;
 use crate::logs;
@@ -153,11 +153,12 @@ pub(super) async fn delete(
     result(&handle)
 }
 
-/// Moves an instance to its installation's current version.
+/// Moves an instance to its installation's current version; with `fresh`, its writable packages begin anew.
 pub(super) async fn update(
     core: &Arc<Core>,
     entry: &Arc<Entry>,
     id: &InstanceId,
+    fresh: bool,
 ) -> Result<OperationResult, Failure> {
     let (handle, _lock) = core.claim(id).await?;
     let owned = id.clone();
@@ -170,14 +171,16 @@ pub(super) async fn update(
     if entry.memo().version.is_none() && installation.current == on {
         return Err(Failure::Current { instance: id.clone(), version: on.version });
     }
-    switch(core, entry, &handle, installation.current).await
+    switch(core, entry, &handle, installation.current, fresh).await
 }
 
-/// Moves an instance back to the version before the one that it is on. Needs no network.
+/// Moves an instance back to the version before the one that it is on; with `fresh`, its writable packages
+/// begin anew. Needs no network.
 pub(super) async fn revert(
     core: &Arc<Core>,
     entry: &Arc<Entry>,
     id: &InstanceId,
+    fresh: bool,
 ) -> Result<OperationResult, Failure> {
     let (handle, _lock) = core.claim(id).await?;
     let owned = id.clone();
@@ -188,37 +191,48 @@ pub(super) async fn revert(
         })
         .await?;
     match (entry.memo().version, previous) {
-        (Some(decided), _) => switch(core, entry, &handle, decided).await,
-        (None, Some(previous)) => switch(core, entry, &handle, previous).await,
+        (Some(decided), _) => switch(core, entry, &handle, decided, fresh).await,
+        (None, Some(previous)) => switch(core, entry, &handle, previous, fresh).await,
         (None, None) => Err(Failure::NoPrevious { name: id.to_string() }),
     }
 }
 
 /// Stops what runs, moves the links, starts what should run. What should run is in the memo, since a stop
-/// is recorded too: a crash in between must not forget it.
+/// is recorded too: a crash in between must not forget it. So are the copies of packages: which names are
+/// free is not the same any more once they are made.
 async fn switch(
     core: &Arc<Core>,
     entry: &Arc<Entry>,
     handle: &Handle,
     to: VersionName,
+    fresh: bool,
 ) -> Result<OperationResult, Failure> {
     let body = handle.view().body;
     let _updating = Updating::mark(core, &body.instance, entry.id());
     if entry.memo().version.is_none() {
+        let (disk, id, target) = (core.disk.clone(), body.instance.clone(), to.clone());
+        let planned = blocking(move || {
+            let on = inventory::instance_version(&disk, &id)?;
+            instance::plan_move(&disk, &id, &on, &target, fresh)
+        });
+        let Move { copies, notes } = planned.await?;
+        notes.into_iter().for_each(|note| entry.note(note));
         entry
             .decide(|memo| {
+                memo.copies = copies;
                 memo.version = Some(to.clone());
                 memo.begun = body.desired == Desired::Running;
             })
             .await?;
     }
-    let to = entry.memo().version.unwrap_or(to);
+    let memo = entry.memo();
+    let to = memo.version.unwrap_or(to);
     if !body.state.is_stopped() {
         entry.phase("stopping");
         handle.stop(grace(None)).await?;
     }
     entry.phase("switching the version");
-    let switched = handle.switch(to).await;
+    let switched = handle.switch(to, memo.copies).await;
     if entry.memo().begun {
         entry.phase("starting");
         let started = start_and_watch(core, handle).await;

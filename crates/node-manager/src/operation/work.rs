@@ -84,8 +84,12 @@ async fn work(
             instances::restart(core, entry, &id, request.timeout).await
         }
         Request::Delete(id, request) => instances::delete(core, entry, &id, request.stop).await,
-        Request::Update(Target::Instance(id), _) => instances::update(core, entry, &id).await,
-        Request::Revert(Target::Instance(id), _) => instances::revert(core, entry, &id).await,
+        Request::Update(Target::Instance(id), request) => {
+            instances::update(core, entry, &id, request.fresh_packages).await
+        }
+        Request::Revert(Target::Instance(id), request) => {
+            instances::revert(core, entry, &id, request.fresh_packages).await
+        }
     }
 }
 

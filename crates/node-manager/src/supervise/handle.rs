@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wire::v1::InstanceBody;
 
 use super::launch::LaunchError;
-use crate::instance::InstanceError;
+use crate::instance::{Copies, InstanceError};
 use crate::layout::VersionName;
 use crate::record::Unusable;
 
@@ -80,7 +80,7 @@ pub(super) type Answer<T = ()> = oneshot::Sender<Result<T, Refusal>>;
 pub(super) enum Command {
     Start(Answer<Option<LaunchId>>),
     Stop { grace: Duration, answer: Answer },
-    Switch { to: VersionName, answer: Answer },
+    Switch { to: VersionName, copies: Copies, answer: Answer },
     Delete(Answer),
 }
 
@@ -113,9 +113,9 @@ impl Handle {
         self.ask(|answer| Command::Stop { grace, answer }).await
     }
 
-    /// It shall be on this version; it has no process.
-    pub(crate) async fn switch(&self, to: VersionName) -> Result<(), Refusal> {
-        self.ask(|answer| Command::Switch { to, answer }).await
+    /// It shall be on this version, with these copies of its writable packages; it has no process.
+    pub(crate) async fn switch(&self, to: VersionName, copies: Copies) -> Result<(), Refusal> {
+        self.ask(|answer| Command::Switch { to, copies, answer }).await
     }
 
     /// It shall go, with all that it has.

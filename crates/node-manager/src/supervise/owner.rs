@@ -21,7 +21,7 @@ use wire::v1::{ExitBody, InstanceBody};
 use super::handle::{Answer, Command, Handle, Refusal, View};
 use super::launch::{LaunchError, launch, restart_policy};
 use super::process::Process;
-use crate::instance::{self, InstanceError};
+use crate::instance::{self, Copies, InstanceError};
 use crate::inventory;
 use crate::layout::{self, VersionName};
 use crate::node::now;
@@ -212,8 +212,8 @@ impl Owner {
                 let _ = answer.send(outcome); // whoever asked may have left
             }
             Command::Stop { grace, answer } => self.stop(grace, answer).await,
-            Command::Switch { to, answer } => {
-                let outcome = self.switch(to).await;
+            Command::Switch { to, copies, answer } => {
+                let outcome = self.switch(to, copies).await;
                 let _ = answer.send(outcome);
             }
             Command::Delete(answer) => {
@@ -289,12 +289,12 @@ impl Owner {
         blocking(move || process.signal(&workspace, signal)).await;
     }
 
-    async fn switch(&mut self, to: VersionName) -> Result<(), Refusal> {
+    async fn switch(&mut self, to: VersionName, copies: Copies) -> Result<(), Refusal> {
         self.advance(InstanceEvent::BeginUpdate)?;
         self.retry = None;
         self.observe_or_log().await;
         let (disk, id, target) = (self.disk.clone(), self.id.clone(), to.clone());
-        let outcome = blocking(move || instance::switch(&disk, &id, &target)).await;
+        let outcome = blocking(move || instance::switch(&disk, &id, &target, &copies)).await;
         self.advance(InstanceEvent::EndUpdate)?;
         if outcome.is_ok() {
             self.version = to.version;

@@ -12,9 +12,9 @@ use client::Change;
 use durable::faults::{PowerCut, Recorder, Script};
 use model::{Digest, InstallationId, OperationId};
 use node_manager::Node;
-use wire::v1::{InstallRequest, OperationResult};
+use wire::v1::{InstallRequest, OperationResult, PinBody};
 
-use crate::machine::{Machine, create, delete, install, new_id, revert, uninstall, update};
+use crate::machine::{Machine, create, delete, fresh, install, new_id, revert, uninstall, update};
 use crate::world::{TarEntry, World, envelope, make_removable, names_in, noise, tar};
 
 /// One kind of change, on a tree that lies ready for it.
@@ -39,7 +39,16 @@ async fn publish(world: &World, version: &str) {
     let content = noise(40_000, version.len() as u64 + u64::from(version.as_bytes()[2]));
     let other = tar(&[("x", b'0', "", &content, 0o644)]);
     let text = world.object(&format!("c/{version}/notes.txt"), version.as_bytes());
+    let own = tar(&[
+        ("d/", b'5', "", b"", 0o755),
+        ("d/x", b'0', "", version.as_bytes(), 0o644),
+        ("d/h", b'1', "d/x", b"", 0o644),
+    ]);
+    let writable = |pin: PinBody| PinBody { writable: true, ..pin };
+    let own = writable(world.object(&format!("c/{version}/own.tar"), &own));
     published.packages = [
+        ("own".parse().unwrap(), own),
+        ("file".parse().unwrap(), writable(text.clone())),
         ("same".parse().unwrap(), world.object("c/same.tar", &tar(same))),
         ("other".parse().unwrap(), world.object(&format!("c/{version}/other.tar"), &other)),
         ("notes".parse().unwrap(), text),
@@ -85,6 +94,8 @@ async fn cases(world: &World) -> Vec<Case> {
         case("update", Some(&with_instance), update(&id)),
         case("switch", Some(&updated), update(&instance)),
         case("switch back", Some(&moved), revert(&instance)),
+        case("switch afresh", Some(&updated), fresh(update(&instance))),
+        case("switch back afresh", Some(&moved), fresh(revert(&instance))),
         case("revert", Some(&updated), revert(&id)),
         case("delete", Some(&with_instance), delete(&instance, false)),
         case("uninstall", Some(&base), uninstall(&id)),
@@ -193,11 +204,11 @@ async fn assert_done(machine: &Machine, case: &Case, operation: OperationId, whe
             assert!(versions[1].ends_with("-1.1.0"), "{when}: {versions:?}");
             at("instances/instance-1/version", "../../1-1.0.0");
         }
-        "switch" => {
+        "switch" | "switch afresh" => {
             at("instances/instance-1/version", "../../2-1.1.0");
             at("instances/instance-1/root/packages", "../packages/2-1.1.0");
         }
-        "switch back" => {
+        "switch back" | "switch back afresh" => {
             at("instances/instance-1/version", "../../1-1.0.0");
             at("instances/instance-1/root/packages", "../packages/1-1.0.0");
         }
@@ -205,6 +216,21 @@ async fn assert_done(machine: &Machine, case: &Case, operation: OperationId, whe
         "delete" => assert_eq!(names_in(&dir.join("instances")), [""; 0], "{when}"),
         "uninstall" => assert!(!dir.exists(), "{when}"),
         other => panic!("{other}"),
+    }
+    let own = dir.join("instances/instance-1");
+    if own.exists() {
+        // No copy but those that some version uses, and of those none is missing.
+        let (copies, content) = match case.name {
+            "switch afresh" => (["file.1", "file.2", "own.1", "own.2"].as_slice(), "1.1.0"),
+            "switch back afresh" => {
+                (["file.1", "file.1-2", "own.1", "own.1-2"].as_slice(), "1.0.0")
+            }
+            _ => (["file.1", "own.1"].as_slice(), "1.0.0"),
+        };
+        assert_eq!(names_in(&own.join("writable")), copies, "{when}");
+        for file in ["root/packages/own/d/x", "root/packages/own/d/h", "root/packages/file"] {
+            assert_eq!(std::fs::read_to_string(own.join(file)).unwrap(), content, "{when}: {file}");
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use wire::ErrorBody;
 use wire::serve::{Address, Listener, serve};
 use wire::v1::{
     CreateRequest, DeleteRequest, InstallRequest, InstalledBody, InstanceBody, NameRequest,
-    OperationBody, OperationResult, StopRequest, UpdateRequest,
+    OperationBody, OperationResult, RevertRequest, StopRequest, UpdateRequest,
 };
 
 use crate::world::{World, connect};
@@ -250,15 +250,29 @@ pub fn delete(id: &InstanceId, stop: bool) -> Change {
 }
 
 pub fn update(name: &impl ToString) -> Change {
-    Change::Update(UpdateRequest { name: name.to_string(), to: None })
+    Change::Update(UpdateRequest { name: name.to_string(), to: None, fresh_packages: false })
 }
 
 pub fn update_to(name: &impl ToString, to: &str) -> Change {
-    Change::Update(UpdateRequest { name: name.to_string(), to: Some(to.parse().unwrap()) })
+    let to = Some(to.parse().unwrap());
+    Change::Update(UpdateRequest { name: name.to_string(), to, fresh_packages: false })
 }
 
 pub fn revert(name: &impl ToString) -> Change {
-    Change::Revert(named(name))
+    Change::Revert(RevertRequest { name: name.to_string(), fresh_packages: false })
+}
+
+/// The same move, with new copies of writable packages.
+pub fn fresh(change: Change) -> Change {
+    match change {
+        Change::Update(request) => {
+            Change::Update(UpdateRequest { fresh_packages: true, ..request })
+        }
+        Change::Revert(request) => {
+            Change::Revert(RevertRequest { fresh_packages: true, ..request })
+        }
+        other => other,
+    }
 }
 
 pub fn uninstall(name: &impl ToString) -> Change {

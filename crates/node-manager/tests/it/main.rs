@@ -15,3 +15,4 @@ mod manager;
 mod operations;
 mod supervision;
 mod world;
+mod writable;

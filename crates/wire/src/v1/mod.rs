@@ -14,7 +14,8 @@ pub use application::{
 pub use node::{
     CreateRequest, DeleteRequest, ExitBody, InstallRequest, InstallationBody, InstalledBody,
     InstanceBody, LogLine, LogStream, LogsQuery, NameRequest, OperationBody, OperationKind,
-    OperationResult, OriginBody, OverridesBody, StopRequest, UpdateRequest, WaitQuery,
+    OperationResult, OriginBody, OverridesBody, RevertRequest, StopRequest, UpdateRequest,
+    WaitQuery,
 };
 pub use object::{
     GlobQuery, MeasuredBody, ObjectBody, ObjectLine, PartBody, StatedPart, StoredBody, UploadBody,

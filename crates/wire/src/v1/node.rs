@@ -182,6 +182,20 @@ pub struct UpdateRequest {
     /// Another reference than the one that it was installed by. Installations only.
     #[serde(default)]
     pub to: Option<Reference>,
+    /// Begin with new copies of writable packages? Instances only.
+    #[serde(default)]
+    pub fresh_packages: bool,
+}
+
+/// Wants an installation or instance moved back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevertRequest {
+    /// Which.
+    pub name: String,
+    /// Begin with new copies of writable packages? Instances only.
+    #[serde(default)]
+    pub fresh_packages: bool,
 }
 
 /// An operation.

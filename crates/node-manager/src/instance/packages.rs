@@ -1,0 +1,429 @@
+//! What an instance sees of a version's packages: links to what the version has, shared and read-only,
+//! or to copies of its own where a package is writable. Owns which copy a version's link leads to (pure)
+//! and the order on disk; refuses to know who asked for it.
+//!
+//! Which copy it is, is decided when the instance comes to a version for the first time: the one that it
+//! has been using, if the package was writable there too, else a new one. So an update leaves what the
+//! instance changed as it is, and going back finds everything as it was. Only when that is asked for, a
+//! version begins anew with a copy of what was published; no other version's link is touched by it.
+//!
+//! A copy is whole under its name before any link leads to it. What a crash leaves is a whole copy
+//! without a link, which the next move removes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use durable::{Disk, DiskError, Kind, Seal, StagedDir};
+use model::{InstanceId, PackageName, Pin};
+
+use super::InstanceError;
+use crate::inventory;
+use crate::layout::{self, CopyName, VersionName};
+
+/// Which copy stands for each writable package.
+pub(crate) type Copies = BTreeMap<PackageName, CopyName>;
+
+/// A move to a version, decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Move {
+    /// Where each writable package of the version will lead.
+    pub(crate) copies: Copies,
+    /// What the user should know about it.
+    pub(crate) notes: Vec<String>,
+}
+
+/// What the decision is made from.
+#[derive(Debug, Clone, Default)]
+struct Facts {
+    /// Number of the version that is moved to.
+    version: u32,
+    /// Its writable packages.
+    wanted: BTreeSet<PackageName>,
+    /// Where they lead, if the instance was there before.
+    there: Option<Copies>,
+    /// Where those lead that the instance uses now.
+    now: Copies,
+    /// Every copy that it has.
+    all: BTreeSet<CopyName>,
+}
+
+/// The rule of this module's description.
+fn decide(facts: &Facts, fresh: bool) -> Copies {
+    let known = match &facts.there {
+        _ if fresh => None,
+        Some(there) => Some(there),
+        None => Some(&facts.now),
+    };
+    let copy = |package: &PackageName| {
+        let kept = known.and_then(|known| known.get(package)).cloned();
+        let copy = kept.unwrap_or_else(|| {
+            let mut name = CopyName::new(package.clone(), facts.version);
+            while facts.all.contains(&name) {
+                name = name.next();
+            }
+            name
+        });
+        (package.clone(), copy)
+    };
+    facts.wanted.iter().map(copy).collect()
+}
+
+/// Decides how an instance that is on the version `on` moves to the version `to`, and refuses it if there
+/// is no room. Changes nothing.
+pub(crate) fn plan_move(
+    disk: &Disk,
+    id: &InstanceId,
+    on: &VersionName,
+    to: &VersionName,
+    fresh: bool,
+) -> Result<Move, InstanceError> {
+    let failed = |source| InstanceError::Disk { instance: id.clone(), source };
+    let pins = writable(disk, id, to)?;
+    let there = layout::instance_packages(id, to);
+    let was_there = disk.metadata(&there).map_err(failed)?.is_some();
+    let now = links(disk, &layout::instance_packages(id, on)).map_err(failed)?;
+    let facts = Facts {
+        version: to.number,
+        wanted: pins.keys().cloned().collect(),
+        there: was_there.then(|| links(disk, &there)).transpose().map_err(failed)?,
+        now,
+        all: all(disk, id).map_err(failed)?,
+    };
+    let copies = decide(&facts, fresh);
+    let made = copies.iter().filter(|(_, copy)| !facts.all.contains(copy));
+    check_room(disk, id, made.filter_map(|(name, _)| pins.get(name)))?;
+    let notes = if fresh { Vec::new() } else { notes(disk, id, to, &pins, &copies)? };
+    Ok(Move { copies, notes })
+}
+
+/// The copies that a new instance on this version begins with; refused if there is no room for them.
+pub(super) fn plan_first(
+    disk: &Disk,
+    id: &InstanceId,
+    version: &VersionName,
+) -> Result<Copies, InstanceError> {
+    let pins = writable(disk, id, version)?;
+    check_room(disk, id, pins.values())?;
+    let wanted = pins.into_keys().collect();
+    Ok(decide(&Facts { version: version.number, wanted, ..Facts::default() }, false))
+}
+
+/// Builds links to every package of the version in `links` of the staged directory.
+pub(super) fn fill_links(
+    disk: &Disk,
+    staged: &mut StagedDir,
+    links: &Path,
+    (id, version): (&InstanceId, &VersionName),
+    copies: &Copies,
+) -> Result<(), DiskError> {
+    let from = layout::instance_packages(id, version);
+    staged.directory(links, None)?;
+    for (name, content) in contents(disk, id, version)? {
+        let own = name.to_str().and_then(|name| copies.get(&name.parse().ok()?));
+        let target = match own {
+            Some(copy) => own_content(disk, id, copy, &content)?,
+            None => content,
+        };
+        let link = layout::relative(&from, &target);
+        staged.symlink(&links.join(&name), link.as_os_str().as_bytes(), None, false)?;
+    }
+    Ok(())
+}
+
+/// Builds a copy in `inside` of the staged directory: of a tree its files, of a file a directory with it.
+pub(super) fn fill_copy(
+    disk: &Disk,
+    staged: &mut StagedDir,
+    inside: &Path,
+    (id, version): (&InstanceId, &VersionName),
+    package: &PackageName,
+) -> Result<(), DiskError> {
+    let link = layout::version(&id.installation, version).join(layout::package(package));
+    let Some(target) = disk.read_link(&link)? else { return Ok(()) };
+    let content = resolve(link.parent().unwrap_or(Path::new("")), &target);
+    match is_tree(disk, &content)? {
+        true => staged.copy_from(&content, inside),
+        false => staged.copy_from(&content, &inside.join(package.as_str())),
+    }
+}
+
+/// Makes the copies that are missing and lets the version's links lead to them. Repeating it is harmless.
+pub(super) fn bring(
+    disk: &Disk,
+    id: &InstanceId,
+    version: &VersionName,
+    copies: &Copies,
+) -> Result<(), DiskError> {
+    let room = layout::instance_copies(id);
+    for (package, copy) in copies {
+        let target = room.join(copy.to_string());
+        if disk.metadata(&target)?.is_none() {
+            disk.make_dir(&room, 0o755)?;
+            let mut staged = disk.stage_dir()?;
+            fill_copy(disk, &mut staged, Path::new(""), (id, version), package)?;
+            staged.publish(&target, Seal::Writable)?;
+        }
+    }
+    let packages = layout::instance_packages(id, version);
+    if disk.metadata(&packages)?.is_none() {
+        let mut staged = disk.stage_dir()?;
+        fill_links(disk, &mut staged, Path::new(""), (id, version), copies)?;
+        staged.publish(&packages, Seal::Writable)?;
+        return Ok(());
+    }
+    for (name, content) in contents(disk, id, version)? {
+        let own = name.to_str().and_then(|name| copies.get(&name.parse().ok()?));
+        if let Some(copy) = own {
+            let target = own_content(disk, id, copy, &content)?;
+            disk.point(&packages.join(&name), &layout::relative(&packages, &target))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the copies that no link leads to: what a crash or a failure left, and what was begun anew.
+pub(super) fn sweep(disk: &Disk, id: &InstanceId) -> Result<(), DiskError> {
+    let all = all(disk, id)?;
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mut used = BTreeSet::new();
+    let packages = layout::instance(id).join(layout::PACKAGES);
+    for version in disk.list(&packages)? {
+        used.extend(links(disk, &packages.join(version.name))?.into_values());
+    }
+    for copy in all.difference(&used) {
+        disk.discard(&layout::instance_copies(id).join(copy.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The packages of a version that instances may change.
+fn writable(
+    disk: &Disk,
+    id: &InstanceId,
+    version: &VersionName,
+) -> Result<BTreeMap<PackageName, Pin>, InstanceError> {
+    let mut packages = inventory::packages(disk, &id.installation, version)?;
+    packages.retain(|_, pin| pin.writable);
+    Ok(packages)
+}
+
+/// What is kept although the version that is moved to has other content.
+fn notes(
+    disk: &Disk,
+    id: &InstanceId,
+    to: &VersionName,
+    pins: &BTreeMap<PackageName, Pin>,
+    copies: &Copies,
+) -> Result<Vec<String>, InstanceError> {
+    let mut notes = Vec::new();
+    let foreign = copies.iter().filter(|(_, copy)| copy.version() != to.number);
+    for (package, copy) in foreign {
+        let versions = inventory::versions(disk, &id.installation)?;
+        let Some(from) = versions.into_iter().find(|name| name.number == copy.version()) else {
+            continue;
+        };
+        let before = inventory::packages(disk, &id.installation, &from)?;
+        let digest = |pin: &Pin| pin.digest;
+        if before.get(package).map(digest) != pins.get(package).map(digest) {
+            notes.push(format!(
+                "package {package}: kept the instance's own copy (from {}); --fresh-packages begins anew from {}'s",
+                from.version, to.version
+            ));
+        }
+    }
+    Ok(notes)
+}
+
+/// Refuses copies that the disk has no room for. Where content is shared they take next to none; without
+/// figures of the publisher nobody knows before what they take, and a disk that fills up is an error then.
+fn check_room<'a>(
+    disk: &Disk,
+    id: &InstanceId,
+    copied: impl Iterator<Item = &'a Pin>,
+) -> Result<(), InstanceError> {
+    let takes = |pin: &Pin| match pin.measured {
+        Some(measured) => (measured.disk_bytes, measured.inodes),
+        None if pin.media.media_type.is_tar() || pin.media.media_type.is_zip() => (0, 0),
+        None => (pin.size, 2),
+    };
+    let all = copied.map(takes).fold((0u64, 0u64), |(bytes, inodes), (b, i)| {
+        (bytes.saturating_add(b), inodes.saturating_add(i))
+    });
+    if all == (0, 0) {
+        return Ok(());
+    }
+    let failed = |source| InstanceError::Disk { instance: id.clone(), source };
+    let (space, (bytes, inodes)) = (disk.space().map_err(failed)?, all);
+    if bytes > space.free_bytes && !disk.shares_content() {
+        let (instance, free) = (id.clone(), space.free_bytes);
+        return Err(InstanceError::NoSpace { instance, needed: bytes, free });
+    }
+    if inodes > space.free_inodes {
+        let (instance, free) = (id.clone(), space.free_inodes);
+        return Err(InstanceError::NoInodes { instance, needed: inodes, free });
+    }
+    Ok(())
+}
+
+/// Every copy that the instance has.
+fn all(disk: &Disk, id: &InstanceId) -> Result<BTreeSet<CopyName>, DiskError> {
+    let names = disk.list(&layout::instance_copies(id))?.into_iter();
+    Ok(names.filter_map(|entry| entry.name.to_str()?.parse().ok()).collect())
+}
+
+/// The copies that the links in this directory lead to. A directory that is absent has none.
+fn links(disk: &Disk, packages: &Path) -> Result<Copies, DiskError> {
+    let mut copies = Copies::new();
+    for entry in disk.list(packages)?.into_iter().filter(|entry| entry.kind == Kind::Link) {
+        let Some(target) = disk.read_link(&packages.join(&entry.name))? else { continue };
+        let package = entry.name.to_str().and_then(|name| name.parse().ok());
+        if let (Some(package), Some(copy)) = (package, copy_in(&target)) {
+            copies.insert(package, copy);
+        }
+    }
+    Ok(copies)
+}
+
+/// The copy that a link `../../writable/<copy>…` leads to.
+fn copy_in(target: &Path) -> Option<CopyName> {
+    let mut names = target.components().skip_while(|part| *part == Component::ParentDir);
+    let (room, copy) = (names.next()?, names.next()?);
+    (room.as_os_str() == layout::WRITABLE).then(|| copy.as_os_str().to_str()?.parse().ok())?
+}
+
+/// Where the version's packages are, in the store or in the version.
+fn contents(
+    disk: &Disk,
+    id: &InstanceId,
+    version: &VersionName,
+) -> Result<Vec<(std::ffi::OsString, PathBuf)>, DiskError> {
+    let packages = layout::version(&id.installation, version).join(layout::PACKAGES);
+    let mut contents = Vec::new();
+    for entry in disk.list(&packages)? {
+        // The version's own link says where the content is, relative to the version.
+        let Some(target) = disk.read_link(&packages.join(&entry.name))? else { continue };
+        contents.push((entry.name, resolve(&packages, &target)));
+    }
+    Ok(contents)
+}
+
+/// Where in a copy of `content` the content is.
+fn own_content(
+    disk: &Disk,
+    id: &InstanceId,
+    copy: &CopyName,
+    content: &Path,
+) -> Result<PathBuf, DiskError> {
+    let own = layout::instance_copies(id).join(copy.to_string());
+    Ok(if is_tree(disk, content)? { own } else { own.join(copy.package().as_str()) })
+}
+
+fn is_tree(disk: &Disk, content: &Path) -> Result<bool, DiskError> {
+    Ok(disk.metadata(content)?.is_some_and(|found| found.kind == Kind::Directory))
+}
+
+/// Where a relative link leads, by its words alone: these links are ours and climb over no others.
+fn resolve(directory: &Path, target: &Path) -> PathBuf {
+    let mut path = directory.to_owned();
+    for component in target.components() {
+        match component {
+            Component::ParentDir => drop(path.pop()),
+            other => path.push(other),
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn copies(names: &[&str]) -> Copies {
+        let copy = |name: &&str| {
+            let copy: CopyName = name.parse().unwrap();
+            (copy.package().clone(), copy)
+        };
+        names.iter().map(copy).collect()
+    }
+
+    fn facts(wanted: &[&str], there: Option<&[&str]>, now: &[&str], others: &[&str]) -> Facts {
+        let (there, now) = (there.map(copies), copies(now));
+        let others = copies(others).into_values();
+        let all = there.iter().flatten().chain(&now).map(|(_, copy)| copy.clone());
+        Facts {
+            version: 2,
+            wanted: wanted.iter().map(|name| name.parse().unwrap()).collect(),
+            all: all.chain(others).collect(),
+            there,
+            now,
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_new_to_the_instance_gets_the_copies_that_it_uses() {
+        let facts = facts(&["model", "new"], None, &["model.1", "gone.1"], &[]);
+        assert_eq!(decide(&facts, false), copies(&["model.1", "new.2"]));
+    }
+
+    #[test]
+    fn coming_back_finds_everything_as_it_was() {
+        let facts = facts(&["model"], Some(&["model.2"]), &["model.5"], &[]);
+        assert_eq!(decide(&facts, false), copies(&["model.2"]));
+    }
+
+    #[test]
+    fn beginning_anew_takes_a_name_that_no_copy_has() {
+        let first = facts(&["model"], None, &["model.1"], &[]);
+        assert_eq!(decide(&first, true), copies(&["model.2"]));
+        let again = facts(&["model"], Some(&["model.2"]), &["model.1"], &[]);
+        assert_eq!(decide(&again, true), copies(&["model.2-2"]));
+        let left = facts(&["model"], None, &[], &["model.2"]);
+        assert_eq!(decide(&left, false), copies(&["model.2-2"]), "what a crash left is not taken");
+    }
+
+    #[test]
+    fn links_to_copies_are_told_from_others() {
+        let found = |link: &str| copy_in(Path::new(link)).map(|copy| copy.to_string());
+        assert_eq!(found("../../writable/model.1").as_deref(), Some("model.1"));
+        assert_eq!(
+            found("../../writable/notes.txt.3-2/notes.txt").as_deref(),
+            Some("notes.txt.3-2")
+        );
+        for other in ["../../../../../../store/trees/aa/x/files", "../../writable", "x", ""] {
+            assert_eq!(found(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn links_are_resolved_by_their_words() {
+        assert_eq!(resolve(Path::new("a/b/c"), Path::new("../../x/y")), Path::new("a/x/y"));
+        assert_eq!(resolve(Path::new("a"), Path::new("b")), Path::new("a/b"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_writable_package_has_one_copy_of_its_own_package(
+            wanted in prop::collection::btree_set("[a-c]", 0..3),
+            there in prop::option::of(prop::collection::btree_set("[a-c]\\.[12](-[23])?", 0..3)),
+            now in prop::collection::btree_set("[a-c]\\.[12]", 0..3),
+            fresh: bool,
+        ) {
+            let words = |set: &BTreeSet<String>| copies(&set.iter().map(String::as_str).collect::<Vec<_>>());
+            let (there, now) = (there.as_ref().map(words), words(&now));
+            let all: BTreeSet<CopyName> =
+                there.iter().flatten().chain(&now).map(|(_, copy)| copy.clone()).collect();
+            let wanted = wanted.iter().map(|name| name.parse().unwrap()).collect();
+            let facts = Facts { version: 2, wanted, there, now, all };
+            let decided = decide(&facts, fresh);
+            prop_assert!(decided.keys().eq(facts.wanted.iter()));
+            for (package, copy) in &decided {
+                prop_assert_eq!(package, copy.package());
+                prop_assert!(!fresh || !facts.all.contains(copy));
+            }
+        }
+    }
+}
