@@ -18,3 +18,4 @@ mod proxy;
 mod publish;
 mod restart;
 mod world;
+mod writable;
