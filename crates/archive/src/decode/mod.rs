@@ -5,6 +5,7 @@
 //! allowed. Another encoding is one more file here and one more variant of `Decoder`. Memory is
 //! taken when a header has said that it is needed, never before.
 
+mod bzip2;
 mod gzip;
 mod input;
 mod xz;
@@ -13,9 +14,7 @@ pub(crate) mod zstd;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
-use ::bzip2::bufread::MultiBzDecoder;
-
-use crate::decode::input::{BUFFER, Fate, Input, Tap, buffered};
+use crate::decode::input::{BUFFER, Fate, Tap, buffered};
 use crate::{Error, Limit, Limits};
 
 /// What is around the archive.
@@ -59,7 +58,7 @@ impl<R: Read> Stream<R> {
         let decoder = match encoding {
             Encoding::Identity => Decoder::Identity(Tap::new(input)),
             Encoding::Gzip => Decoder::Gzip(gzip::Members::new(buffered(input))),
-            Encoding::Bzip2 => Decoder::Bzip2(MultiBzDecoder::new(buffered(input))),
+            Encoding::Bzip2 => Decoder::Bzip2(Box::new(bzip2::Streams::new(Tap::new(input)))),
             Encoding::Zstd => Decoder::Zstd(zstd::Frames::new(buffered(input), limits.window)),
             Encoding::Xz => Decoder::Xz(xz::Streams::new(buffered(input), limits.window)),
         };
@@ -162,7 +161,7 @@ impl<R: Read> Stream<R> {
 enum Decoder<R> {
     Identity(Tap<R>),
     Gzip(gzip::Members<R>),
-    Bzip2(MultiBzDecoder<Input<R>>),
+    Bzip2(Box<bzip2::Streams<R>>),
     Zstd(zstd::Frames<R>),
     Xz(xz::Streams<R>),
 }
@@ -172,7 +171,7 @@ impl<R> Decoder<R> {
         match self {
             Decoder::Identity(input) => input.fate,
             Decoder::Gzip(members) => members.fate(),
-            Decoder::Bzip2(decoder) => decoder.get_ref().get_ref().fate,
+            Decoder::Bzip2(streams) => streams.fate(),
             Decoder::Zstd(frames) => frames.fate(),
             Decoder::Xz(streams) => streams.fate(),
         }
@@ -184,7 +183,7 @@ impl<R: Read> Read for Decoder<R> {
         match self {
             Decoder::Identity(input) => input.read(buffer),
             Decoder::Gzip(members) => members.read(buffer),
-            Decoder::Bzip2(decoder) => decoder.read(buffer),
+            Decoder::Bzip2(streams) => streams.read(buffer),
             Decoder::Zstd(frames) => frames.read(buffer),
             Decoder::Xz(streams) => streams.read(buffer),
         }
