@@ -55,7 +55,7 @@ impl Pool {
                 // It cannot fail: the pool holds the other end too.
                 let _ = jobs.send(job);
             }
-            _ => run(job),
+            _ => run(&job),
         }
         receiver
     }
@@ -77,13 +77,13 @@ fn work(queue: &Mutex<Receiver<Job>>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            Ok(job) => run(job),
+            Ok(job) => run(&job),
             Err(_) => return,
         }
     }
 }
 
-fn run(job: Job) {
+fn run(job: &Job) {
     // Where nobody waits any more, the reader was dropped.
     let _ = job.answer.send(decode(&job.bits, job.level));
 }
