@@ -45,7 +45,7 @@ impl Pool {
         let (answer, receiver) = sync_channel(1);
         if self.workers.len() < self.most {
             let queue = Arc::clone(&self.queue);
-            let builder = thread::Builder::new().name(self.name.to_owned());
+            let builder = thread::Builder::new().name(self.name.to_owned()).stack_size(STACK);
             // Fewer threads than wanted are slower, none is the pulling thread itself.
             self.workers.extend(builder.spawn(move || work(&queue)));
         }
@@ -90,3 +90,5 @@ fn run(job: &Job) {
 
 /// More threads decode faster than anything behind them can take.
 const MOST: usize = 8;
+/// Bytes of stack for each thread, generously: what is large is on the heap.
+const STACK: usize = 512 << 10;
