@@ -115,6 +115,10 @@ impl<R: Read> TarReader<R> {
                     let link = self.metadata(header.size)?;
                     preamble.long_link(&link).map_err(ambiguous)?;
                 }
+                // Python takes a label for a file. Then at least it must be empty.
+                b'V' if header.size > 0 => {
+                    return Err(ambiguous(Ambiguity::SizeWithoutContent));
+                }
                 // A volume label; Solaris access lists and attributes.
                 b'V' | b'A' | b'E' => self.stream.skip(padded(header.size))?,
                 _ => {

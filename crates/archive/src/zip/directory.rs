@@ -1,7 +1,7 @@
 //! Where a zip's directory is, and where its entries may lie.
 //!
-//! The end record must reach to the last byte of the input, and no second one may be read out of
-//! its comment. The directory must end where the end records begin; if it then lies further on
+//! The end record must reach to the last byte of the input (zeros behind it are padding, as bsdtar
+//! writes it into a pipe), and no second one may be read out of its comment. The directory must end where the end records begin; if it then lies further on
 //! than they say, something was put before the archive (a self-extractor), and all offsets count
 //! from the archive's own beginning. Where a directory could be read at both places, readers
 //! disagree, and it is refused.
@@ -110,10 +110,13 @@ impl End {
     fn find<R: Read + Seek>(input: &mut R, length: u64) -> Result<Self, Error> {
         let tail_at = length.saturating_sub((END_LENGTH + LONGEST_COMMENT) as u64);
         let tail = read_at(input, tail_at, length - tail_at)?;
+        let padding = tail.iter().rev().take_while(|byte| **byte == 0).count();
         let mut ends = tail.windows(END_LENGTH).enumerate().filter_map(|(at, window)| {
-            let fits = window.starts_with(END)
-                && at + END_LENGTH + usize::from(u16_at(window, 20)) == tail.len();
-            fits.then_some(at)
+            if !window.starts_with(END) {
+                return None;
+            }
+            let end = at + END_LENGTH + usize::from(u16_at(window, 20));
+            (tail.len() - padding..=tail.len()).contains(&end).then_some(at)
         });
         let Some(at) = ends.next() else {
             return Err(Error::Malformed { at: length, what: Flaw::NoDirectory });

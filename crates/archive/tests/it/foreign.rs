@@ -137,7 +137,7 @@ fn zips_of_info_zip_and_python_read_as_python_reads_them() {
 }
 
 /// A tree with a bit of everything.
-fn tree(dir: &Path) -> PathBuf {
+pub(crate) fn tree(dir: &Path) -> PathBuf {
     let tree = dir.join("tree");
     fs::create_dir_all(tree.join("sub/empty")).unwrap();
     fs::write(tree.join("sub/file"), "hello").unwrap();

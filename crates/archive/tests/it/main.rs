@@ -5,6 +5,7 @@
 mod build;
 mod damage;
 mod encodings;
+mod extracted;
 mod foreign;
 mod links;
 mod pack;

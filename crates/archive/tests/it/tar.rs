@@ -131,6 +131,7 @@ fn what_readers_disagree_about_is_refused() {
         (Ambiguity::SizeWithoutContent, Tar::new().sized(b'5', b"d", b"x")),
         (Ambiguity::SizeWithoutContent, Tar::new().file("d/", "x")),
         (Ambiguity::SizeWithoutContent, Tar::new().file("f", "").sized(b'1', b"h", b"x")),
+        (Ambiguity::SizeWithoutContent, Tar::new().sized(b'V', b"label", b"x")),
         (Ambiguity::ExtendedTwice, twice.file("f", "")),
         (Ambiguity::ExtendedTwice, both.file("f", "")),
         (Ambiguity::GlobalIdentity, Tar::new().pax(b'g', &[("size", b"512")]).file("f", "")),

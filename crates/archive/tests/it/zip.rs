@@ -232,6 +232,19 @@ fn an_end_record_that_does_not_fit_is_refused() {
 }
 
 #[test]
+fn zeros_behind_the_end_record_are_padding() {
+    for comment in [&b""[..], b"comment", b"zeros\0\0"] {
+        let mut bytes = zip_behind(b"", &[Packed::stored("f", "x")], comment);
+        bytes.resize(10_240, 0);
+        assert_eq!(paths(&read_zip(&bytes).unwrap()), ["f"]);
+        bytes.push(1);
+        assert_eq!(flaw(&bytes), Some(Flaw::NoDirectory));
+    }
+    let two = [zip(&[Packed::stored("one", "x")]), vec![0; 9], zip(&[Packed::stored("two", "x")])];
+    assert_eq!(flaw(&two.concat()), Some(Flaw::TwoDirectories));
+}
+
+#[test]
 fn a_zip_cut_or_damaged_in_its_directory_is_never_complete() {
     let whole = zip(&[Packed::stored("a/f", "hello"), Packed::deflated("g", "hello")]);
     for length in 0..whole.len() {
