@@ -1,7 +1,9 @@
 //! Instances on disk: made whole by one rename, moved from version to version by links, removed by one
 //! rename. Owns the order of these steps; refuses to know about processes (`supervise` does), but relies
-//! on there being none while an instance is moved or removed. What it sees of packages is `packages`.
+//! on there being none while an instance is moved or removed. What it sees of packages is
+//! made in `packages`, after what `copies` decides.
 
+mod copies;
 mod packages;
 
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,7 +16,8 @@ use crate::inventory::{self, ReadError};
 use crate::layout::{self, VersionName};
 use crate::record::{self, InstanceRecord, Unusable};
 
-pub(crate) use packages::{Copies, Move, plan_move};
+pub(crate) use copies::Copies;
+pub(crate) use packages::{Move, plan_move};
 
 /// Why an instance was not changed on disk.
 #[derive(Debug, thiserror::Error)]
