@@ -188,6 +188,21 @@ fn a_dictionary_is_refused_as_such() {
 }
 
 #[test]
+fn an_index_that_tells_of_other_blocks_is_refused() {
+    let pieces = [Tar::new().file("f", "one").end(), Tar::new().file("f", noise(99)).end()];
+    let [Some(ours), Some(other)] = pieces.map(|tar| made("xz -c", &tar)) else { return };
+    // The footer says how long the index before it is.
+    let index = |packed: &[u8]| {
+        let words = u32::from_le_bytes(packed[packed.len() - 8..][..4].try_into().unwrap());
+        packed.len() - 12 - (words as usize + 1) * 4
+    };
+    let mixed = [&ours[..index(&ours)], &other[index(&other)..]].concat();
+    assert!(read_tar_as(&ours, Encoding::Xz).is_ok());
+    let error = read_tar_as(&mixed, Encoding::Xz).unwrap_err();
+    assert!(matches!(error, Error::Decode { .. }), "{error}");
+}
+
+#[test]
 fn a_small_piece_cut_anywhere_is_truncated() {
     let tar = tar(300);
     for (encoding, command) in COMMANDS {
