@@ -265,7 +265,11 @@ impl Failure {
             Failure::Instance(InstanceError::NoSpace { .. } | InstanceError::NoInodes { .. }) => {
                 NO_SPACE.into()
             }
-            Failure::Disk(error) => return space_hint(error),
+            Failure::Disk(error)
+            | Failure::Instance(InstanceError::Disk { source: error, .. })
+            | Failure::Refusal(Refusal::Disk(InstanceError::Disk { source: error, .. })) => {
+                return space_hint(error);
+            }
             _ => return None,
         })
     }

@@ -10,7 +10,7 @@ use wire::Code;
 use wire::v1::{InstallRequest, OperationResult, PinBody, RevertRequest, UpdateRequest};
 
 use crate::machine::{Machine, create, delete, fresh, install, revert, update};
-use crate::world::{World, envelope, names_in, tar};
+use crate::world::{World, envelope, names_in, noise, tar};
 
 /// What version `version` of the package `model` has in its file.
 fn content(version: &str) -> String {
@@ -263,4 +263,52 @@ async fn copies_that_the_disk_has_no_room_for_are_refused_before_anything_is_wri
     }
     assert_eq!(names_in(&machine.root.join("staging")), [""; 0]);
     assert_eq!(machine.instance(&id).await.version.to_string(), "1.0.0");
+}
+
+/// Without figures of the publisher nobody knows before that there is no room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_under_a_copy_is_no_space_and_has_nothing_of_it() {
+    let world = World::start().await;
+    let root = world.dir.path().join("small");
+    std::fs::create_dir(&root).unwrap();
+    let Some(_mounted) = SmallDisk::mount(&root) else { return };
+    publish(&world, "1.0.0", false).await;
+    let machine = Machine::start_at(&root, &world.address).await;
+    let id = instance(&machine).await;
+    let archive = tar(&[("m/weights", b'0', "", &noise(1_500_000, 7), 0o644)]);
+    publish_with(&world, "1.1.0", world.object("w/1.1.0/model.tar", &archive), true).await;
+    machine.done(update(&id.installation)).await;
+    for change in [create(&id.installation, false), update(&id)] {
+        let error = machine.refused(change).await;
+        assert_eq!(error.code, Code::NoSpace, "{error:#?}");
+        assert!(error.hint.is_some(), "{error:#?}");
+        assert_eq!(names_in(&root.join("staging")), [""; 0]);
+        assert_eq!(names_in(&root.join("trash")), [""; 0]);
+    }
+    assert_eq!(machine.instance(&id).await.version.to_string(), "1.0.0");
+    assert_eq!(copies(&machine, &id), [""; 0]);
+    assert_eq!(read(&weights(&machine, &id)), content("1.0.0"));
+    let instances = machine.installation_dir(&id.installation).join("instances");
+    assert_eq!(names_in(&instances), ["instance-1"]);
+}
+
+/// A file system of four million bytes in memory.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path) -> Option<SmallDisk> {
+        let mut mount = std::process::Command::new("mount");
+        let done = mount.args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(at).output();
+        let mounted = done.is_ok_and(|done| done.status.success());
+        if !mounted {
+            println!("skipped: this account may not mount a small disk");
+        }
+        mounted.then(|| SmallDisk(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
 }
