@@ -53,6 +53,7 @@ async fn the_newest_version_that_is_wanted_and_runs_here_is_found() {
 async fn what_was_published_comes_back_whole() {
     let world = published(&[]).await;
     let wanted = envelope("1.0.0-rc.1+build.7", "any");
+    let wanted = with(&wanted, "/packages/model/writable", true);
     world.publish(APP, "1.0.0-rc.1+build.7", std::slice::from_ref(&wanted)).await;
     let found = world.find(&format!("{APP}@1.0.0-rc.1+build.7"), "").await.json();
     assert_eq!(

@@ -211,6 +211,7 @@ pub(crate) fn pin(object: &str) -> Value {
     json!({
         "object": object, "digest": Digest::of(object.as_bytes()), "size": object.len(),
         "type": "application/octet-stream", "encoding": null, "chunks": null, "measured": null,
+        "writable": false,
     })
 }
 

@@ -71,3 +71,14 @@ fn an_argument_that_no_process_can_be_given_is_refused() {
     body.args.push("a\0b".into());
     assert!(matches!(body.to_model(), Err(InvalidEnvelope::Nul { .. })));
 }
+
+/// Stored before packages could be writable.
+#[test]
+fn a_pin_that_does_not_say_is_read_only() {
+    let text = include_str!("../../golden/v1/envelope.json");
+    let before =
+        text.replace(",\n      \"writable\": true", "").replace(",\n    \"writable\": false", "");
+    assert!(!before.contains("writable"));
+    let body: EnvelopeBody = serde_json::from_str(&before).unwrap();
+    assert!(body.packages.values().all(|pin| !pin.writable));
+}
