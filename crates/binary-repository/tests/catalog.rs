@@ -41,6 +41,7 @@ conformance! {
     an_upload_is_verified_only_when_no_part_is_missing
     a_completed_upload_answers_until_its_object_is_removed
     holds_are_all_or_none
+    figures_that_nobody_gave_are_taken_from_a_later_upload_of_the_same
     everything_comes_back_as_it_was_put_in
 }
 
@@ -322,6 +323,33 @@ fn holds_are_all_or_none(c: &dyn Catalog) {
     assert_eq!(c.holders(None, 1).unwrap(), ["x"]);
     assert_eq!(c.holders(Some("x"), 9).unwrap(), ["y"]);
     assert_eq!(c.hold(&[]).unwrap(), Holding::Held);
+}
+
+fn figures_that_nobody_gave_are_taken_from_a_later_upload_of_the_same(c: &dyn Catalog) {
+    let there = taken(c, "a", b"bytes");
+    assert_eq!(there.measured, None);
+    let figures = |entries| model::Measured {
+        entries,
+        unpacked_bytes: 2,
+        largest_file: 3,
+        inodes: 4,
+        deepest_path: 5,
+        disk_bytes: 6,
+        window: 7,
+    };
+    for (given, kept) in [(Some(figures(1)), 1), (None, 1), (Some(figures(9)), 1)] {
+        let object = ObjectRecord { measured: given, ..there.clone() };
+        let parts = Parts::new(5, vec![Part { size: 5, digest: there.digest }]).unwrap();
+        let new = NewUpload { id: id(), object, parts, bytes_are_here: true };
+        assert!(matches!(c.begin_upload(&new).unwrap(), Begun::There(_)));
+        assert_eq!(c.object(&there.name).unwrap().unwrap().measured, Some(figures(kept)));
+    }
+    let other = ObjectRecord { measured: Some(figures(1)), ..object("b", b"other") };
+    let parts = Parts::new(5, vec![Part { size: 5, digest: other.digest }]).unwrap();
+    let taken = taken(c, "b", b"bytes");
+    let new = NewUpload { id: id(), object: other, parts, bytes_are_here: true };
+    assert!(matches!(c.begin_upload(&new).unwrap(), Begun::NameTaken(_)));
+    assert_eq!(c.object(&taken.name).unwrap().unwrap().measured, None);
 }
 
 fn everything_comes_back_as_it_was_put_in(c: &dyn Catalog) {

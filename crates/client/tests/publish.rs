@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use application_repository::{ApplicationRepository, Claim, HoldError, Holder, Holds};
+use archive::Limits;
 use binary_repository::{BinaryRepository, Config, HoldError as Denied, HoldRefusal};
 use client::publish::{Manifest, PathFault, PublishError, Published, publish};
 use client::transfer::download;
@@ -69,22 +70,22 @@ version = "1.4.0"
 linux-amd64 = "bin/weather"
 any = { package = "app", path = "run.sh" }
 [packages]
-model = "model.tar.gz"
-copy = "model.tar.gz"
+model = "model.bin"
+copy = "model.bin"
 app = "app/"
 "#;
 
 /// The files of a publisher; answers where the manifest lies.
 fn project(world: &World, program: &[u8], model: &[u8]) -> PathBuf {
     world.file("project/bin/weather", program);
-    world.file("project/model.tar.gz", model);
+    world.file("project/model.bin", model);
     world.file("project/app/run.sh", b"#!/bin/sh\n");
     world.file("project/weather.toml", MANIFEST.as_bytes())
 }
 
 async fn publish_at(connection: &Connection, manifest: &Path) -> Result<Published, PublishError> {
     let progress: Arc<dyn Progress> = Arc::new(NoProgress);
-    publish(connection, &Manifest::read(manifest).unwrap(), &progress).await
+    publish(connection, &Manifest::read(manifest).unwrap(), Limits::default(), &progress).await
 }
 
 async fn found(connection: &Connection, reference: &str, profile: &str) -> EnvelopeBody {
@@ -113,7 +114,7 @@ async fn what_is_published_can_be_found_and_downloaded_by_its_pins() {
     let to = world.dir.path().join("got");
     let progress: Arc<dyn Progress> = Arc::new(NoProgress);
     let got = download(&connection, &model.object, &to, &progress).await.unwrap();
-    assert_eq!((got.digest, got.media), (model.digest, MediaInfo::from_file_name("a.tgz")));
+    assert_eq!((got.digest, got.media), (model.digest, MediaInfo::from_file_name("a.bin")));
     let any = found(&connection, "demo/weather@1.4.0", "plan9-mips").await;
     assert!(matches!(any.program, ProgramBody::InPackage { .. }));
 }
@@ -239,7 +240,7 @@ async fn paths_that_lead_nowhere_are_refused_before_anything_is_asked() {
 async fn media_info_beside_a_file_wins_over_its_name() {
     let world = start().await;
     let manifest = project(&world, b"program", b"model");
-    world.file("project/model.tar.gz.__info", br#"{"type":"text/plain","encoding":""}"#);
+    world.file("project/model.bin.__info", br#"{"type":"text/plain","encoding":""}"#);
     publish_at(&world.connect(), &manifest).await.unwrap();
     let envelope = found(&world.connect(), "demo/weather", "linux-amd64").await;
     let model = envelope.packages[&"model".parse().unwrap()].to_model();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use model::{InvalidName, ObjectName, PackageName, Profile};
+use model::{Encoding, InvalidName, MediaInfo, ObjectName, PackageName, Profile};
 use wire::{Code, ErrorBody};
 
 use crate::error::ClientError;
@@ -48,6 +48,18 @@ pub enum PublishError {
         /// Its name.
         object: ObjectName,
     },
+    /// A package is an archive that no node would unpack.
+    #[error("`{called}`, {of}, cannot be unpacked")]
+    Archive {
+        /// What it should be.
+        of: Use,
+        /// Its path or name.
+        called: String,
+        /// What it is said to be.
+        media: MediaInfo,
+        /// Why not.
+        source: archive::Error,
+    },
     /// The application's name and version leave no room for the names of its objects.
     #[error("the objects of this version cannot be named")]
     Name(#[from] InvalidName),
@@ -86,6 +98,7 @@ impl PublishError {
             PublishError::Path { .. } | PublishError::Name(_) => Code::BadManifest,
             PublishError::Object { source, .. } => source.code(),
             PublishError::Incomplete { .. } => Code::Incomplete,
+            PublishError::Archive { source, .. } => archive_code(source),
         }
     }
 
@@ -105,8 +118,51 @@ impl PublishError {
             PublishError::Incomplete { object, .. } => {
                 body.hint(format!("finish it with `fettle object upload {object} PATH`"))
             }
+            PublishError::Archive { called, media, source, .. } => {
+                body.hint(archive_hint(called, media, source))
+            }
             PublishError::Name(_) => body,
         }
+    }
+}
+
+fn archive_code(error: &archive::Error) -> Code {
+    match error {
+        archive::Error::TooLarge { .. } => Code::TooLarge,
+        archive::Error::Unsupported { .. }
+        | archive::Error::UnsupportedEncoding { .. }
+        | archive::Error::UnsupportedCoding { .. } => Code::Unsupported,
+        _ => Code::UnsafeArchive,
+    }
+}
+
+fn archive_hint(called: &str, media: &MediaInfo, error: &archive::Error) -> String {
+    match error {
+        archive::Error::TooLarge { limit: archive::Limit::Window, .. } => {
+            let repack = match media.encoding {
+                Some(Encoding::Zstd) => {
+                    format!("zstd -dc --long=31 '{called}' | zstd -19 -o repacked.tar.zst")
+                }
+                Some(Encoding::Xz) => format!("xz -dc '{called}' | xz -9 > repacked.tar.xz"),
+                _ => return "unpack it, and pack it again with a smaller window".to_owned(),
+            };
+            format!("every node would need that much memory; pack it again: {repack}")
+        }
+        archive::Error::TooLarge { .. } => {
+            "split it into several packages, or allow more with --max-unpacked".to_owned()
+        }
+        archive::Error::Unsafe { .. } | archive::Error::Ambiguous { .. } => {
+            "pack it again without that entry".to_owned()
+        }
+        archive::Error::Unsupported { .. }
+        | archive::Error::UnsupportedEncoding { .. }
+        | archive::Error::UnsupportedCoding { .. } => {
+            "pack it as a tar, with gzip, bzip2, zstd or xz, or as a zip".to_owned()
+        }
+        _ => format!(
+            "pack it again; to have it as a plain file, say so in `{called}.__info`: \
+             {{\"Type\":\"application/octet-stream\",\"Encoding\":\"\"}}"
+        ),
     }
 }
 

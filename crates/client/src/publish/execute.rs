@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use archive::Limits;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use model::{AppName, Digest, MediaInfo, ObjectName, Pin, Profile, Reference, Version, Wanted};
 use serde::Serialize;
@@ -14,6 +15,7 @@ use wire::v1::{EnvelopeBody, PublishedBody, VersionRequest};
 
 use super::error::{PathFault, PublishError, Use};
 use super::manifest::{Manifest, PackageSource};
+use super::measure;
 use super::plan::{Fact, Facts, Object, Plan, local_uses, plan};
 use crate::connection::Connection;
 use crate::error::ClientError;
@@ -52,7 +54,8 @@ pub struct PublishedObject {
     pub sent: u64,
 }
 
-/// Publishes what a manifest describes. The same again is fine and moves nothing.
+/// Publishes what a manifest describes. The same again is fine and moves nothing. An archive may amount
+/// to `limits`; one that amounts to more, or that no node would unpack, is refused before it is sent.
 ///
 /// # Errors
 /// `version-taken` if the version holds, or held, other content, found out before anything is uploaded
@@ -60,13 +63,14 @@ pub struct PublishedObject {
 pub async fn publish(
     connection: &Connection,
     manifest: &Manifest,
+    limits: Limits,
     progress: &Arc<dyn Progress>,
 ) -> Result<Published, PublishError> {
     let uses = local_uses(manifest);
     let sources = blocking(move || uses.into_iter().map(Local::look).collect::<Result<_, _>>());
     let sources: Vec<Local> = sources.await?;
-    let pinned = pin(connection, manifest).await?;
-    let prepared = hash(sources, progress).await?;
+    let pinned = pin(connection, manifest, limits, progress).await?;
+    let prepared = hash(sources, limits, progress).await?;
     let local = prepared.iter().map(|(used, prepared)| (used.clone(), fact(prepared))).collect();
     let plan = plan(manifest, &Facts { local, pinned })?;
     let request =
@@ -114,6 +118,8 @@ fn program_media(path: &Path) -> Result<MediaInfo, TransferError> {
 async fn pin(
     connection: &Connection,
     manifest: &Manifest,
+    limits: Limits,
+    progress: &Arc<dyn Progress>,
 ) -> Result<BTreeMap<ObjectName, Pin>, PublishError> {
     let mut pinned = BTreeMap::new();
     for (name, entry) in &manifest.packages {
@@ -135,7 +141,12 @@ async fn pin(
         let media = stat.media();
         let (digest, size, measured) = (stat.digest, stat.size, stat.measured.map(Into::into));
         let object = object.clone();
-        let pin = Pin { object, digest, size, media, measured, writable: false };
+        let mut pin = Pin { object, digest, size, media, measured, writable: false };
+        if pin.measured.is_none()
+            && (pin.media.media_type.is_tar() || pin.media.media_type.is_zip())
+        {
+            pin.measured = measure::fetched(connection, &pin, &of, limits, progress).await?;
+        }
         pinned.insert(named, pin);
     }
     Ok(pinned)
@@ -144,6 +155,7 @@ async fn pin(
 /// Hashes everything, each path once for each thing that it is taken for.
 async fn hash(
     sources: Vec<Local>,
+    limits: Limits,
     progress: &Arc<dyn Progress>,
 ) -> Result<BTreeMap<Use, Arc<Prepared>>, PublishError> {
     let mut distinct: Vec<(Local, Vec<Use>)> = Vec::new();
@@ -158,12 +170,17 @@ async fn hash(
     }
     let total = distinct.iter().map(|(local, _)| local.size).sum();
     progress.begin("reading", total);
-    let hashed: Result<Vec<_>, TransferError> = stream::iter(distinct)
+    let hashed: Result<Vec<_>, PublishError> = stream::iter(distinct)
         .map(|(local, more)| async {
             let Local { used, path, media, .. } = local;
             let listener = Arc::clone(progress);
-            let work = move || prepare(Source::at(&path)?, media, &*listener);
-            let prepared = Arc::new(blocking(work).await?);
+            let called = path.display().to_string();
+            let work = move || prepare(Source::at(&path)?, media, limits, &*listener);
+            let mut prepared = blocking(work).await?;
+            if let Use::Package(_) = used {
+                prepared = measure::figures(prepared, &used, &called)?.0;
+            }
+            let prepared = Arc::new(prepared);
             let uses = more.into_iter().chain([used]);
             Ok(uses.map(|used| (used, Arc::clone(&prepared))).collect::<Vec<_>>())
         })
@@ -179,7 +196,7 @@ fn fact(prepared: &Prepared) -> Fact {
         digest: prepared.digest,
         size: prepared.size,
         media: prepared.media.clone(),
-        measured: prepared.measured,
+        measured: prepared.measured(),
     }
 }
 

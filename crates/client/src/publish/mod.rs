@@ -13,6 +13,7 @@
 mod error;
 mod execute;
 mod manifest;
+mod measure;
 mod plan;
 
 pub use error::{PathFault, PublishError, Use};

@@ -22,5 +22,5 @@ pub use source::Source;
 pub use upload::{Upload, Uploaded, upload};
 
 pub(crate) use info::stated_media;
-pub(crate) use source::{Prepared, prepare};
-pub(crate) use upload::send;
+pub(crate) use source::{Measuring, Prepared, prepare};
+pub(crate) use upload::{note_figures, send};

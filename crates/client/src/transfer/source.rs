@@ -68,9 +68,20 @@ pub(crate) struct Prepared {
     pub(crate) size: u64,
     pub(crate) digest: Digest,
     pub(crate) parts: Parts,
-    /// What unpacking it takes; `None` for what is no archive or cannot be read as one.
-    pub(crate) measured: Option<Measured>,
+    /// What unpacking it takes.
+    pub(crate) measuring: Measuring,
     content: Content,
+}
+
+/// What looking for the figures of an archive gave.
+#[derive(Debug)]
+pub(crate) enum Measuring {
+    /// It is none.
+    NoArchive,
+    /// It takes this.
+    Measured(Measured),
+    /// It cannot, or must not, be unpacked.
+    Refused(archive::Error),
 }
 
 /// Where the bytes are read again.
@@ -88,10 +99,12 @@ pub(crate) struct Reading {
 }
 
 /// Hashes a source, once from its first to its last byte. A directory and a pipe are written to a file
-/// without a name in the directory for temporary files first.
+/// without a name in the directory for temporary files first. An archive is measured in the same pass, up
+/// to `limits`.
 pub(crate) fn prepare(
     source: Source,
     media: MediaInfo,
+    limits: Limits,
     progress: &dyn Progress,
 ) -> Result<Prepared, TransferError> {
     match source {
@@ -102,13 +115,13 @@ pub(crate) fn prepare(
             if !facts.is_file() {
                 return Err(TransferError::NoContent { path });
             }
-            let facts = hash(&file, facts.len(), &path, &media, progress)?;
+            let facts = hash(&file, facts.len(), &path, &media, limits, progress)?;
             Ok(facts.into_prepared(path, media, Content::File))
         }
         Source::Directory(path) => {
             let mut spool = Guest::enter(&std::env::temp_dir())?.stage_file()?;
             pack(&path, &mut spool)?;
-            let facts = hash(&spool, spool.len(), &path, &media, progress)?;
+            let facts = hash(&spool, spool.len(), &path, &media, limits, progress)?;
             Ok(facts.into_prepared(path, media, Content::Spool(spool)))
         }
         Source::Reader(path, mut reader) => {
@@ -122,13 +135,21 @@ pub(crate) fn prepare(
                     Err(source) => return Err(TransferError::Read { path, source }),
                 }
             }
-            let facts = hash(&spool, spool.len(), &path, &media, progress)?;
+            let facts = hash(&spool, spool.len(), &path, &media, limits, progress)?;
             Ok(facts.into_prepared(path, media, Content::Spool(spool)))
         }
     }
 }
 
 impl Prepared {
+    /// What unpacking it takes; `None` for what is no archive or cannot be unpacked.
+    pub(crate) fn measured(&self) -> Option<Measured> {
+        match &self.measuring {
+            Measuring::Measured(measured) => Some(*measured),
+            Measuring::NoArchive | Measuring::Refused(_) => None,
+        }
+    }
+
     /// Opens the bytes once more.
     pub(crate) fn open(self: &Arc<Self>) -> Result<Reading, TransferError> {
         let file = match self.content {
@@ -173,13 +194,13 @@ struct Facts {
     size: u64,
     digest: Digest,
     parts: Parts,
-    measured: Option<Measured>,
+    measuring: Measuring,
 }
 
 impl Facts {
     fn into_prepared(self, path: PathBuf, media: MediaInfo, content: Content) -> Prepared {
-        let Facts { size, digest, parts, measured } = self;
-        Prepared { path, media, size, digest, parts, measured, content }
+        let Facts { size, digest, parts, measuring } = self;
+        Prepared { path, media, size, digest, parts, measuring, content }
     }
 }
 
@@ -188,6 +209,7 @@ fn hash(
     size: u64,
     path: &Path,
     media: &MediaInfo,
+    limits: Limits,
     progress: &dyn Progress,
 ) -> Result<Facts, TransferError> {
     let too_large = |source| TransferError::TooLarge { path: path.to_owned(), source };
@@ -207,7 +229,6 @@ fn hash(
         total: 0,
     };
     let container = container(media);
-    let limits = honest(size);
     let mut measured = None;
     if container == Some(Container::Tar) {
         let tar = archive::TarReader::new(&mut hashing, encoding(media), limits);
@@ -224,17 +245,15 @@ fn hash(
         let zip = archive::open(input, Container::Zip, encoding(media), limits);
         measured = Some(zip.and_then(|mut zip| archive::measure(&mut *zip)));
     }
-    let measured = match measured {
-        Some(Ok(summary)) => Some(to_model(&summary)),
-        Some(Err(error)) => {
-            progress.note(&format!("`{}` cannot be unpacked: {error}", path.display()));
-            None
-        }
-        None => None,
+    let measuring = match measured {
+        Some(Ok(summary)) => Measuring::Measured(to_model(&summary)),
+        Some(Err(archive::Error::Read { source })) => return Err(unread(source)),
+        Some(Err(error)) => Measuring::Refused(error),
+        None => Measuring::NoArchive,
     };
     let (digest, parts) = hashing.finish();
     let parts = Parts::new(size, parts).map_err(too_large)?;
-    Ok(Facts { size, digest, parts, measured })
+    Ok(Facts { size, digest, parts, measuring })
 }
 
 fn drain(input: &mut dyn Read) -> io::Result<()> {
@@ -363,13 +382,6 @@ fn encoding(media: &MediaInfo) -> archive::Encoding {
     }
 }
 
-/// No honest archive unpacks to more; a bomb is not worth the time that measuring it takes.
-fn honest(size: u64) -> Limits {
-    let unpacked_bytes = size.saturating_mul(100).saturating_add(1 << 30);
-    let usual = Limits::default();
-    Limits { unpacked_bytes: unpacked_bytes.min(usual.unpacked_bytes), ..usual }
-}
-
 fn to_model(summary: &Summary) -> Measured {
     let archive::Measured {
         entries,
@@ -397,7 +409,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        prepare(Source::at(&path).unwrap(), MediaInfo::from_file_name(name), &NoProgress).unwrap()
+        prepare(
+            Source::at(&path).unwrap(),
+            MediaInfo::from_file_name(name),
+            Limits::default(),
+            &NoProgress,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -425,7 +443,8 @@ mod tests {
         let bytes = vec![7u8; MIN_PART as usize + 5];
         let file = prepared(&bytes, "x");
         let reader = Source::Reader("-".into(), Box::new(io::Cursor::new(bytes)));
-        let pipe = prepare(reader, MediaInfo::from_file_name("x"), &NoProgress).unwrap();
+        let pipe = prepare(reader, MediaInfo::from_file_name("x"), Limits::default(), &NoProgress)
+            .unwrap();
         assert_eq!((pipe.digest, pipe.parts), (file.digest, file.parts));
     }
 
@@ -435,11 +454,12 @@ mod tests {
         std::fs::create_dir(dir.path().join("d")).unwrap();
         std::fs::write(dir.path().join("d/f"), [1; 700]).unwrap();
         let source = Source::at(dir.path()).unwrap();
-        let packed = prepare(source, MediaInfo::packed_directory(), &NoProgress).unwrap();
-        let measured = packed.measured.unwrap();
+        let packed =
+            prepare(source, MediaInfo::packed_directory(), Limits::default(), &NoProgress).unwrap();
+        let measured = packed.measured().unwrap();
         assert_eq!((measured.entries, measured.unpacked_bytes, measured.inodes), (2, 700, 2));
         let broken = prepared(&[0xff; 5000], "x.tar.gz");
-        assert_eq!((broken.measured, broken.digest), (None, Digest::of(&[0xff; 5000])));
+        assert_eq!((broken.measured(), broken.digest), (None, Digest::of(&[0xff; 5000])));
     }
 
     #[test]
@@ -448,7 +468,9 @@ mod tests {
         let path = dir.path().join("x");
         std::fs::write(&path, [1; 100]).unwrap();
         let media = MediaInfo::from_file_name("x");
-        let prepared = Arc::new(prepare(Source::at(&path).unwrap(), media, &NoProgress).unwrap());
+        let prepared = Arc::new(
+            prepare(Source::at(&path).unwrap(), media, Limits::default(), &NoProgress).unwrap(),
+        );
         std::fs::write(&path, [1; 50]).unwrap();
         let again = prepared.open().unwrap().read_exact_at(0, &mut [0; 100]);
         assert!(matches!(again, Err(TransferError::Changed { path: named }) if named == path));

@@ -17,7 +17,7 @@ use wire::{CONTENT_DIGEST, Code, format_digest, route};
 use super::backoff::Backoff;
 use super::error::TransferError;
 use super::plan::{Piece, plan};
-use super::source::{Prepared, Reading, Source, prepare};
+use super::source::{Measuring, Prepared, Reading, Source, prepare};
 use crate::address::fill;
 use crate::connection::Connection;
 use crate::error::ClientError;
@@ -64,9 +64,14 @@ pub async fn upload(
     };
     progress.begin(&format!("reading {}", source.path().display()), total);
     let listener = Arc::clone(progress);
-    let prepared = blocking(move || prepare(source, media, &*listener)).await;
+    let limits = archive::Limits::default();
+    let prepared = blocking(move || prepare(source, media, limits, &*listener)).await;
     progress.end();
     let prepared = Arc::new(prepared?);
+    if let Measuring::Refused(error) = &prepared.measuring {
+        // An object is any bytes; what cannot be unpacked is refused where it is to be a package.
+        progress.note(&format!("`{}` cannot be unpacked: {error}", prepared.path.display()));
+    }
     progress.begin(&format!("sending {name}"), Some(prepared.size));
     let sent = send(connection, &name, &prepared, progress).await;
     progress.end();
@@ -105,6 +110,16 @@ pub(crate) async fn send(
     }
 }
 
+/// Lets the server know the figures of an object that it has without any; nothing is sent. A server that
+/// does not have it any more is left alone.
+pub(crate) async fn note_figures(
+    connection: &Connection,
+    name: &ObjectName,
+    prepared: &Arc<Prepared>,
+) -> Result<(), ClientError> {
+    connection.objects().begin_upload(&request(name, prepared)).await.map(drop)
+}
+
 struct Sender<'a> {
     connection: &'a Connection,
     name: &'a ObjectName,
@@ -122,7 +137,8 @@ impl Sender<'_> {
     /// Asks what is missing, sends it, and has the whole verified.
     async fn round(&self) -> Result<(), Failure> {
         let objects = self.connection.objects();
-        let begun = objects.begin_upload(&self.request()).await.map_err(Failure::of)?;
+        let begun =
+            objects.begin_upload(&request(self.name, self.prepared)).await.map_err(Failure::of)?;
         if begun.complete {
             self.meter.all_there(self.prepared);
             return Ok(());
@@ -205,22 +221,19 @@ impl Sender<'_> {
             None => answer.map_err(TransferError::from),
         }
     }
+}
 
-    fn request(&self) -> UploadRequest {
-        let Prepared { media, size, digest, parts, measured, .. } = &**self.prepared;
-        UploadRequest {
-            name: self.name.clone(),
-            media_type: media.media_type.clone(),
-            encoding: media.encoding,
-            size: *size,
-            digest: *digest,
-            parts: parts
-                .as_slice()
-                .iter()
-                .map(|part| StatedPart { size: part.size, digest: part.digest })
-                .collect(),
-            measured: measured.map(MeasuredBody::from),
-        }
+fn request(name: &ObjectName, prepared: &Prepared) -> UploadRequest {
+    let Prepared { media, size, digest, parts, .. } = prepared;
+    let parts = parts.as_slice().iter();
+    UploadRequest {
+        name: name.clone(),
+        media_type: media.media_type.clone(),
+        encoding: media.encoding,
+        size: *size,
+        digest: *digest,
+        parts: parts.map(|part| StatedPart { size: part.size, digest: part.digest }).collect(),
+        measured: prepared.measured().map(MeasuredBody::from),
     }
 }
 

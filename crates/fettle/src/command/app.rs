@@ -39,7 +39,8 @@ async fn publish(context: &Context, manifest: &Path) -> Result<Exit, Failure> {
     let manifest = Manifest::read(manifest)?;
     let server = context.server()?;
     let progress: Arc<dyn Progress> = Arc::new(Shown::new(context.output));
-    let published = client::publish::publish(&server, &manifest, &progress).await?;
+    let published =
+        client::publish::publish(&server, &manifest, archive::Limits::default(), &progress).await?;
     context.output.value(&published, show::published)?;
     Ok(Exit::Done)
 }

@@ -1,6 +1,6 @@
 //! Objects: names that were taken.
 
-use model::{ObjectName, Part, Timestamp, UploadId};
+use model::{Measured, ObjectName, Part, Timestamp, UploadId};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::row::{self, OBJECT, int};
@@ -83,6 +83,17 @@ pub(super) fn take_name(
         uploads::finish(tx, upload)?;
     }
     Ok(taken)
+}
+
+/// Notes what unpacking an object takes, which nobody had measured.
+pub(super) fn set_measured(
+    tx: &Transaction<'_>,
+    name: &ObjectName,
+    measured: &Measured,
+) -> Result<(), RowError> {
+    tx.prepare_cached("UPDATE object SET measured = ?2 WHERE name = ?1")?
+        .execute(params![name.as_str(), row::measured_to_json(measured)])?;
+    Ok(())
 }
 
 pub(super) fn remove(

@@ -13,7 +13,12 @@ pub(super) fn begin(tx: &Transaction<'_>, new: &NewUpload) -> Result<Begun, RowE
     let there = objects::find(tx, &new.object.name)?;
     let same = match there {
         Some(there) if !there.same_content(&new.object) => return Ok(Begun::NameTaken(there)),
-        Some(_) => new.bytes_are_here,
+        Some(there) => {
+            if let (None, Some(measured)) = (there.measured, &new.object.measured) {
+                objects::set_measured(tx, &there.name, measured)?;
+            }
+            new.bytes_are_here
+        }
         None => false,
     };
     let known = of_caller(tx, new)?;
