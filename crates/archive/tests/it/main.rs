@@ -9,6 +9,7 @@ mod extracted;
 mod foreign;
 mod links;
 mod pack;
+mod round;
 mod rules;
 mod sparse;
 mod tar;

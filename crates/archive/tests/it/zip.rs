@@ -90,7 +90,7 @@ fn a_data_descriptor_leaves_sizes_to_the_directory() {
 }
 
 /// What follows the content where the local header leaves things out.
-fn descriptor(entry: &Packed, signed: bool, wide: bool) -> Vec<u8> {
+pub(crate) fn descriptor(entry: &Packed, signed: bool, wide: bool) -> Vec<u8> {
     let mut bytes = if signed { b"PK\x07\x08".to_vec() } else { Vec::new() };
     bytes.extend(entry.crc.to_le_bytes());
     for size in [entry.packed.len() as u64, u64::from(entry.size)] {
