@@ -82,6 +82,11 @@ impl UnpackError {
         matches!(errno.map(Errno::from_raw_os_error), Some(Errno::NOSPC | Errno::DQUOT))
     }
 
+    /// The bytes themselves are the reason: another attempt ends in the same way.
+    pub fn is_final(&self) -> bool {
+        matches!(self, UnpackError::Archive { .. })
+    }
+
     pub(crate) fn write(entry: &archive::Entry, error: &DiskError) -> UnpackError {
         let size = match entry.kind {
             archive::EntryKind::File { size, .. } => Some(size),

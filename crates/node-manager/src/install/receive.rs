@@ -244,7 +244,12 @@ fn take_in(
     let unpacked: Option<Unpacked> = match unpacked.transpose() {
         Ok(unpacked) => unpacked,
         Err(error) => {
-            staged.discard().map_err(disk_error)?; // right, but of no use
+            if error.is_final() || error.is_no_space() {
+                staged.discard().map_err(disk_error)?; // right, but of no use
+            } else {
+                // What failed is this machine: the next attempt has the bytes.
+                store.blobs().publish(staged, layout::key(&pin.digest), 0o444).map_err(disk_error)?;
+            }
             return Err(unpack_error(error));
         }
     };

@@ -78,7 +78,8 @@ fn limits(measured: Option<Measured>, unmeasured: Limits) -> Limits {
         largest_file: measured.largest_file,
         inodes: measured.inodes,
         longest_path: measured.deepest_path,
-        window: measured.window,
+        // Memory is this machine's, whatever was measured.
+        window: measured.window.min(unmeasured.window),
         metadata_bytes: Limits::default().metadata_bytes,
     }
 }
@@ -109,6 +110,8 @@ mod tests {
         };
         let from_figures = limits(Some(measured), Limits::default());
         assert_eq!((from_figures.unpacked_bytes, from_figures.window), (1 << 50, 1 << 20));
+        let large = Measured { window: 1 << 30, ..measured };
+        assert_eq!(limits(Some(large), Limits::default()).window, 128 << 20);
         assert_eq!((from_figures.entries, from_figures.inodes), (7, 5));
         let small = Limits { unpacked_bytes: 7, ..Limits::default() };
         assert_eq!(limits(None, small), small);
