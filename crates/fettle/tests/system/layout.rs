@@ -27,7 +27,7 @@ fn the_tree_of_a_node_is_the_one_that_is_drawn() {
         let installation = format!("{app}/installation-1");
         let instance = format!("{installation}/instances/instance-1");
         let version = format!("{installation}/1-1.2.3");
-        let key = format!("{tree}.tar-gzip.1");
+        let key = format!("{tree}.tar-gzip.2");
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let store_tree = format!("store/trees/{}/{key}", &tree[..2]);
         let mut expected: Vec<String> = [

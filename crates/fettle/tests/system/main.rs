@@ -17,5 +17,6 @@ mod layout;
 mod proxy;
 mod publish;
 mod restart;
+mod unpacking;
 mod world;
 mod writable;
