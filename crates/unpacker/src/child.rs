@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use rustix::fs::Mode;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal, umask};
+use rustix::thread::set_name;
 
 use crate::error::{UnpackError, chain};
 use crate::job::{Job, Outcome, Report};
@@ -34,6 +35,8 @@ fn work(job: &str) -> Result<Outcome, UnpackError> {
     let start = |message: String| UnpackError::Start { message };
     let job: Job = serde_json::from_str(job).map_err(|error| start(error.to_string()))?;
     die_with(job.parent).map_err(|error| start(chain(&error)))?;
+    // What administrators see in a list of processes; threads get names of their own.
+    set_name(c"fettle-unpack").map_err(|error| start(chain(&error)))?;
     umask(Mode::empty()); // the modes of files are what was decided, with one system call less each
     let input = io::stdin().as_fd().try_clone_to_owned().map(File::from);
     let input = input.map_err(|error| start(chain(&error)))?;

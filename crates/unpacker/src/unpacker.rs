@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -97,7 +97,7 @@ fn run(
         Source::Stream(stream) => (Stdio::piped(), Some(stream)),
         Source::File(file) => (Stdio::from(file), None),
     };
-    command.arg(words).current_dir(tree).env_clear();
+    command.arg0("fettle").arg(words).current_dir(tree).env_clear();
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::null());
     #[allow(
         clippy::disallowed_methods,

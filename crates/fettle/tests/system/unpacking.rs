@@ -76,12 +76,13 @@ fn an_unpacker_that_is_killed_fails_its_operation_and_the_next_install_needs_no_
         let root = world.root().canonicalize().unwrap();
         let (pid, cwd) = wait_until(|| unpackers(&root).pop());
         assert!(cwd.starts_with(root.join("staging")), "{}", cwd.display());
+        wait_until(|| cwd.join("files").exists().then_some(())); // it has given up its rights
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let field = |name: &str| {
             let line = status.lines().find(|line| line.starts_with(name)).unwrap();
             line.split_whitespace().nth(1).unwrap().to_owned()
         };
-        wait_until(|| cwd.join("files").exists().then_some(()));
+        assert_eq!(field("Name:"), "fettle-unpack", "{status}");
         assert_eq!(field("NoNewPrivs:"), "1", "{status}");
         assert_eq!(u64::from_str_radix(&field("CapEff:"), 16), Ok(0), "{status}");
         let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
