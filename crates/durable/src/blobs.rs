@@ -61,6 +61,13 @@ impl Blobs {
         staged.publish(&path, mode, IfExists::Keep)
     }
 
+    /// Puts a staged file under its key, also over what is there and is not what the key says.
+    pub fn replace(&self, staged: StagedFile, key: Key, mode: u32) -> Result<Published, DiskError> {
+        let path = self.path_of(key);
+        self.disk.make_dir(path.parent().unwrap_or(&self.dir), 0o700)?;
+        staged.publish(&path, mode, IfExists::Replace)
+    }
+
     /// Gives a blob the further name `to`.
     pub fn link_to(&self, key: Key, to: &Path) -> Result<(), DiskError> {
         self.disk.link(&self.path_of(key), to)

@@ -39,6 +39,8 @@ pub enum Verb {
     Discard,
     /// Emptying `staging/` or `trash/`.
     Empty,
+    /// Making a tree what it should be.
+    Mend,
     /// Changing a mode.
     SetMode,
     /// Reading content, a link, a directory or its facts.
@@ -144,6 +146,7 @@ impl fmt::Display for Verb {
             Verb::Remove => "remove",
             Verb::Discard => "discard",
             Verb::Empty => "empty",
+            Verb::Mend => "mend",
             Verb::SetMode => "change the mode of",
             Verb::Read => "read",
             Verb::MeasureSpace => "measure the free space of",

@@ -37,8 +37,8 @@ mod stage;
 mod tree;
 
 pub use blobs::{Blobs, Key, KeyError};
-pub use disk::{DirEntry, Disk, Guest, Kind, Space, Stat};
+pub use disk::{DirEntry, Disk, Guest, Kind, Space, Stat, Thrown};
 pub use error::{DiskError, Refused, Verb};
 pub use lock::{Lock, LockMode};
 pub use stage::{IfExists, Published, StagedFile, StagedReader};
-pub use tree::{NewFile, Seal, StagedDir, Tree, TreeFile};
+pub use tree::{Mended, NewFile, Seal, StagedDir, Tree, TreeFile};

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{Scratch, disk, p};
 use durable::faults::{Op, Recorder, Script};
-use durable::{Blobs, Disk, IfExists, Key, Published, Refused, Seal};
+use durable::{Blobs, Disk, IfExists, Key, Mended, Published, Refused, Seal};
 use rustix::io::Errno;
 
 #[test]
@@ -356,5 +356,56 @@ fn a_key_has_one_text() {
     for bad in [&text.to_uppercase(), &text[1..], &format!("{text}0"), &text.replace('e', "g"), ""]
     {
         assert!(bad.parse::<Key>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_mended_tree_keeps_what_is_right_and_whoever_has_a_file_open_keeps_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scratch = Scratch::new();
+    let disk = disk(&scratch);
+    let build = || {
+        let mut tree = disk.stage_dir().unwrap();
+        for (path, mode) in
+            [("d/right", 0o444), ("d/wrong", 0o444), ("e/f/g", 0o444), ("run", 0o555)]
+        {
+            tree.write(p(path), path.as_bytes(), mode).unwrap();
+        }
+        tree.hard_link(p("d/wrong"), p("again"), false).unwrap();
+        tree.symlink(p("link"), b"run", None, false).unwrap();
+        tree
+    };
+    build().publish(p("tree"), Seal::ReadOnly).unwrap();
+    let untouched = disk.mend_tree(p("tree"), build()).unwrap();
+    assert_eq!(untouched, Mended::default());
+    let at = |path: &str| disk.root().join("tree").join(path);
+    let ino = |path: &str| disk.metadata(&p("tree").join(path)).unwrap().unwrap().ino;
+    let (right, run) = (ino("d/right"), ino("run"));
+    let mut open = fs::File::open(at("d/wrong")).unwrap();
+    let chmod = |path: &str, mode| {
+        fs::set_permissions(at(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    chmod("d/wrong", 0o644);
+    fs::write(at("d/wrong"), "d/WRONG").unwrap();
+    chmod("", 0o755);
+    chmod("run", 0o511);
+    fs::write(at("extra"), "x").unwrap();
+    fs::rename(at("e"), at("elsewhere")).unwrap();
+    fs::write(at("e"), "not a directory").unwrap();
+    fs::remove_file(at("link")).unwrap();
+    let mended = disk.mend_tree(p("tree"), build()).unwrap();
+    // Replaced: both names of the wrong file, `e`, the link. Modes: the top, the program.
+    assert_eq!(mended, Mended { replaced: 4, modes: 2, removed: 2 });
+    assert_eq!((ino("d/right"), ino("run")), (right, run));
+    assert_eq!(ino("again"), ino("d/wrong"));
+    let mut text = String::new();
+    open.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "d/WRONG");
+    assert_eq!(disk.mend_tree(p("tree"), build()).unwrap(), Mended::default());
+    assert_eq!(disk.list(p("trash")).unwrap(), []);
+    assert_eq!(disk.list(p("staging")).unwrap(), []);
+    assert_eq!(disk.read(p("tree/e/f/g"), 99).unwrap().unwrap(), b"e/f/g");
+    for closed in ["", "d", "e", "e/f"] {
+        assert_eq!(fs::metadata(at(closed)).unwrap().permissions().mode() & 0o777, 0o555);
     }
 }

@@ -301,4 +301,5 @@ fn opening_what_is_not_there_is_an_error_and_creating_is_repeatable() {
     assert_eq!(second.read(p("file"), 9).unwrap().unwrap(), b"1");
     let space = second.space().unwrap();
     assert!(space.free_bytes > 0 && space.free_inodes > 0);
+    assert!(space.total_bytes >= space.free_bytes);
 }

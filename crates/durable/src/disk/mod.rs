@@ -17,7 +17,8 @@ mod trash;
 mod write;
 
 pub use guest::Guest;
-pub(crate) use read::{link_target, open_regular, stat};
+pub(crate) use read::{entries, link_target, open_regular, stat};
+pub use trash::Thrown;
 pub(crate) use write::staging_name;
 
 use std::ffi::{OsStr, OsString};
@@ -106,9 +107,11 @@ pub struct Stat {
     pub modified: SystemTime,
 }
 
-/// What is left on the file system, for a caller without privileges.
+/// How large the file system is, and what is left on it for a caller without privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
+    /// Bytes of the whole file system, free or not.
+    pub total_bytes: u64,
     /// Bytes.
     pub free_bytes: u64,
     /// Files and directories; `u64::MAX` where the file system does not count them.

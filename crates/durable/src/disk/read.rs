@@ -69,6 +69,7 @@ impl Disk {
         self.on(Verb::MeasureSpace, Path::new(""), || {
             let facts = fs::fstatvfs(self.inner.root.handle())?;
             Ok(Space {
+                total_bytes: facts.f_blocks.saturating_mul(facts.f_frsize),
                 free_bytes: facts.f_bavail.saturating_mul(facts.f_frsize),
                 free_inodes: if facts.f_files == 0 { u64::MAX } else { facts.f_favail },
             })
@@ -91,7 +92,7 @@ pub(crate) fn link_target(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<PathB
     Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
 }
 
-pub(super) fn entries(dir: BorrowedFd<'_>) -> io::Result<Vec<DirEntry>> {
+pub(crate) fn entries(dir: BorrowedFd<'_>) -> io::Result<Vec<DirEntry>> {
     let mut entries = Vec::new();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;

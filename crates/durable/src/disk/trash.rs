@@ -8,8 +8,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs;
 
@@ -17,7 +17,58 @@ use super::{Disk, Kind, STAGING, TRASH, read};
 use crate::error::{DiskError, Refused, Verb};
 use crate::resolve::{if_there, open_child};
 
+/// Something that has lost its name for good and is still to be deleted. Dropped, it stays in `trash/`
+/// until [`Disk::empty_trash`].
+#[derive(Debug)]
+#[must_use = "it takes room until it is deleted"]
+pub struct Thrown {
+    disk: Disk,
+    name: OsString,
+}
+
+impl Thrown {
+    /// Where it lies until it is deleted, relative to the disk.
+    pub fn path(&self) -> PathBuf {
+        Path::new(TRASH).join(&self.name)
+    }
+
+    /// Deletes it and all that is in it.
+    pub fn delete(self) -> Result<(), DiskError> {
+        let path = self.path();
+        self.disk.on(Verb::Discard, &path, || self.disk.delete(self.name))
+    }
+}
+
 impl Disk {
+    /// Takes the names of several files and trees away, each by one rename, and leaves the deleting to
+    /// the caller, who may hold up others until here and not longer. Absent ones are passed over. After
+    /// `Ok` all the names are gone for good; after an error, some may be.
+    pub fn throw_away(&self, paths: &[PathBuf]) -> Result<Vec<Thrown>, DiskError> {
+        let mut thrown = Vec::new();
+        let mut renamed_in: Option<(&Path, OwnedFd)> = None;
+        let sync = |(path, dir): (&Path, OwnedFd)| {
+            self.on(Verb::Discard, path, || self.inner.gate.sync_dir(dir.as_fd()))
+        };
+        for path in paths {
+            let parent = path.parent().unwrap_or(Path::new(""));
+            // One sync for all that follow each other in one directory.
+            if renamed_in.as_ref().is_some_and(|(last, _)| *last != parent)
+                && let Some(done) = renamed_in.take()
+            {
+                sync(done)?;
+            }
+            let found = self.on(Verb::Discard, path, || {
+                let Some((dir, name)) = if_there(self.open_parent(path))? else { return Ok(None) };
+                Ok(Some((if_there(self.throw(dir.as_fd(), name))?, dir)))
+            })?;
+            let Some((name, dir)) = found else { continue };
+            thrown.extend(name.map(|name| Thrown { disk: self.clone(), name }));
+            renamed_in = Some((parent, dir));
+        }
+        renamed_in.map_or(Ok(()), sync)?;
+        Ok(thrown)
+    }
+
     /// Throws a file or a whole tree away. After `Ok` it is gone for good; an absent one is fine.
     /// Read-only directories are opened for it. Open files keep working for those who have them.
     pub fn discard(&self, path: &Path) -> Result<(), DiskError> {

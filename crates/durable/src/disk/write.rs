@@ -104,6 +104,28 @@ impl Disk {
         })
     }
 
+    /// Makes `to` a further name of the file `from`, by one rename over whatever file has it now.
+    pub fn relink(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        self.on(Verb::Link, to, || {
+            let (from_dir, from_name) = self.open_parent(from)?;
+            let (to_dir, to_name) = self.open_parent(to)?;
+            let is = if_there(read::stat(to_dir.as_fd(), to_name))?.map(|stat| stat.ino);
+            if is != Some(read::stat(from_dir.as_fd(), from_name)?.ino) {
+                let (staged, ()) = self.under_fresh_name(|fresh| {
+                    self.gate().link(from_dir.as_fd(), from_name, self.staging(), fresh)
+                })?;
+                let renamed =
+                    self.gate().rename(self.staging(), &staged, to_dir.as_fd(), to_name, false);
+                if renamed.is_err() {
+                    // What cannot be removed now is removed by `empty_staging`.
+                    let _ = self.gate().unlink(self.staging(), &staged);
+                }
+                renamed?;
+            }
+            self.gate().sync_dir(to_dir.as_fd())
+        })
+    }
+
     /// Removes a name that is not a directory. An absent one is fine, and stays absent over a power
     /// cut too.
     pub fn remove(&self, path: &Path) -> Result<(), DiskError> {

@@ -10,6 +10,7 @@
 
 mod copy;
 mod file;
+mod mend;
 mod staged;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use crate::gate::Gate;
 use crate::resolve::{if_there, open_child, plain_names};
 
 pub use file::{NewFile, TreeFile};
+pub use mend::Mended;
 pub use staged::StagedDir;
 
 /// A tree that is being written.

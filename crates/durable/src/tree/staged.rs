@@ -75,6 +75,21 @@ impl StagedDir {
         copy::copy(&mut self.tree, (dir.as_fd(), name, &path), to)
     }
 
+    /// Closes the directories and forces everything to the disk; the top stays open.
+    pub(super) fn finish(mut self, seal: Seal) -> Result<StagedDir, DiskError> {
+        let disk = self.disk.clone();
+        disk.on(Verb::Stage, &disk.staged_path(&self.name), || {
+            self.tree.close(seal).map_err(DiskError::into_source)?;
+            disk.gate().sync_fs(self.tree.top.as_fd())
+        })?;
+        Ok(self)
+    }
+
+    /// Its directory.
+    pub(super) fn top(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.tree.top.as_fd()
+    }
+
     /// Puts the tree under `to`, whose directory must exist, unless something is there. Directories
     /// that were not made through this value (by another process, say) keep their modes.
     pub fn publish(mut self, to: &Path, seal: Seal) -> Result<Published, DiskError> {

@@ -3,6 +3,7 @@
 //! A workload runs once undisturbed and is observed after each step. Whatever happens to it later,
 //! recovery must find what was observed after the steps that returned `Ok`, or after the one step more
 //! that was under way, and nothing else.
+#![allow(clippy::disallowed_methods, reason = "tests damage what the verbs then mend")]
 
 #[path = "../common/mod.rs"]
 mod common;

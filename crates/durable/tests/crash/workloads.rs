@@ -1,7 +1,7 @@
 //! The workloads: each verb, in the order in which the product uses it.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use durable::record::{self, Record, RecordError};
@@ -42,8 +42,18 @@ pub(crate) fn first_times() -> Vec<Workload> {
         copy(),
         records(),
         link(),
+        workload(
+            "relink",
+            vec![
+                step(|disk| disk.replace(p("other"), b"other content", 0o444)),
+                step(|disk| disk.relink(p("old"), p("other"))),
+                step(|disk| disk.relink(p("old"), p("fresh"))),
+            ],
+        ),
         workload("remove", vec![step(|disk| disk.remove(p("old")))]),
         discard(),
+        throw_away(),
+        mend(),
         blobs(),
         make_dir(),
         workload("set_mode", vec![step(|disk| disk.set_mode(p("old"), 0o640))]),
@@ -59,6 +69,7 @@ pub(crate) fn repeats() -> Vec<Workload> {
         },
         Workload { steps: vec![step(|disk| disk.point(p("link"), p("target")))], ..blank("point") },
         Workload { steps: vec![step(|disk| disk.link(p("old"), p("again")))], ..blank("link") },
+        Workload { steps: vec![step(|disk| disk.relink(p("old"), p("again")))], ..blank("relink") },
         Workload { steps: vec![step(|disk| disk.remove(p("old")))], ..blank("remove") },
         Workload { steps: vec![step(|disk| disk.discard(p("old")))], ..blank("discard") },
         Workload { steps: vec![step(|disk| disk.make_dir(p("dir"), 0o755))], ..blank("make_dir") },
@@ -255,6 +266,87 @@ fn link() -> Workload {
 
 fn discard() -> Workload {
     Workload {
+        steps: vec![step(|disk| disk.discard(p("tree"))), step(|disk| disk.discard(p("old")))],
+        ..with_a_tree("discard")
+    }
+}
+
+/// The names go first, the content afterwards: also when the two are asked for apart.
+fn throw_away() -> Workload {
+    fn throw(disk: &Disk, paths: &[&str]) -> Result<(), DiskError> {
+        let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+        disk.throw_away(&paths)?.into_iter().try_for_each(durable::Thrown::delete)
+    }
+    Workload {
+        steps: vec![
+            step(|disk| throw(disk, &["dir/never there", "tree"])),
+            step(|disk| throw(disk, &["old", "also not"])),
+        ],
+        ..with_a_tree("throw_away")
+    }
+}
+
+/// A damaged tree in use: each entry is the old one or the new one, and what is right stays the same file.
+fn mend() -> Workload {
+    fn build(disk: &Disk) -> Result<durable::StagedDir, DiskError> {
+        let mut tree = disk.stage_dir()?;
+        for path in ["files/a/wrong", "files/b/lost", "files/one", "manifest"] {
+            tree.write(p(path), path.as_bytes(), 0o444)?;
+        }
+        tree.hard_link(p("files/one"), p("files/a/two"), false)?;
+        Ok(tree)
+    }
+    Workload {
+        setup: |disk| {
+            use std::fs;
+            use std::os::unix::fs::PermissionsExt as _;
+            build(disk).expect("stage").publish(p("tree"), Seal::ReadOnly).expect("publish");
+            let at = |path: &str| disk.root().join("tree/files").join(path);
+            let chmod = |path: &str, mode| {
+                fs::set_permissions(at(path), fs::Permissions::from_mode(mode)).expect("chmod");
+            };
+            ["", "a", "b"].into_iter().for_each(|path| chmod(path, 0o755));
+            chmod("a/wrong", 0o644);
+            fs::write(at("a/wrong"), "files/b/wrong").expect("write");
+            fs::remove_dir_all(at("b")).expect("remove");
+            fs::remove_file(at("a/two")).expect("remove");
+            fs::write(at("a/two"), "files/one").expect("write");
+            fs::write(at("a/extra"), "extra").expect("write");
+            ["", "a"].into_iter().for_each(|path| chmod(path, 0o555));
+            chmod("one", 0o644);
+        },
+        observe: |disk| {
+            let text = everything(disk);
+            let read = |path: &str| disk.read(&p("tree/files").join(path), 99).expect("read");
+            for (path, old, new) in [
+                ("a/wrong", &b"files/b/wrong"[..], &b"files/a/wrong"[..]),
+                ("a/two", b"files/one", b"files/one"),
+                ("one", b"files/one", b"files/one"),
+            ] {
+                match read(path) {
+                    Some(found) if found == old || found == new => {}
+                    torn => return format!("{path} is torn: {torn:?}"),
+                }
+            }
+            // On the way there are many states; at both ends there is one.
+            let stat = |path: &str| disk.metadata(&p("tree/files").join(path)).expect("stat");
+            let one_file = stat("one").map(|stat| stat.ino) == stat("a/two").map(|stat| stat.ino);
+            let has = |path, mode| stat(path).is_some_and(|stat| stat.mode == mode);
+            let mended = one_file
+                && ["", "a", "b"].into_iter().all(|path| has(path, 0o555))
+                && has("one", 0o444)
+                && read("a/wrong").as_deref() == Some(b"files/a/wrong")
+                && read("b/lost").as_deref() == Some(b"files/b/lost")
+                && read("a/extra").is_none();
+            if mended { text } else { "damaged\n".to_owned() }
+        },
+        steps: vec![step(|disk| disk.mend_tree(p("tree"), build(disk)?).map(drop))],
+        ..blank("mend")
+    }
+}
+
+fn with_a_tree(name: &'static str) -> Workload {
+    Workload {
         setup: |disk| {
             let mut tree = disk.stage_dir().expect("stage");
             for path in ["a/b/c/file", "a/b/file", "a/file", "d/file"] {
@@ -269,8 +361,7 @@ fn discard() -> Workload {
             empty_both(disk)?;
             if disk.metadata(p("tree"))?.is_some() { disk.close_tree(p("tree")) } else { Ok(()) }
         },
-        steps: vec![step(|disk| disk.discard(p("tree"))), step(|disk| disk.discard(p("old")))],
-        ..blank("discard")
+        ..blank(name)
     }
 }
 
