@@ -5,9 +5,9 @@ use reqwest::RequestBuilder;
 use serde::Serialize;
 use wire::route::{self, Route};
 use wire::v1::{
-    CreateRequest, DeleteRequest, InstallRequest, InstallationBody, InstanceBody, LogLine,
-    LogsQuery, NameRequest, OperationBody, OperationKind, RevertRequest, StopRequest,
-    UpdateRequest,
+    CreateRequest, DeleteRequest, GarbageLine, InstallRequest, InstallationBody, InstanceBody,
+    LogLine, LogsQuery, NameRequest, OperationBody, OperationKind, RevertRequest, StopRequest,
+    StoreRequest, UpdateRequest,
 };
 
 use crate::address::{Query, fill};
@@ -40,6 +40,12 @@ pub enum Change {
     Update(UpdateRequest),
     /// Move an installation or instance back.
     Revert(RevertRequest),
+    /// Remove what the store has and nothing refers to.
+    StoreGc(StoreRequest),
+    /// Look whether everything in the store is what it should be.
+    StoreVerify(StoreRequest),
+    /// Mend what is not.
+    StoreRepair(StoreRequest),
 }
 
 impl<'a> Node<'a> {
@@ -132,6 +138,15 @@ impl<'a> Node<'a> {
         self.0.json_within(self.0.request(&route::OPERATION_GET, &address), 2 * PATIENCE).await
     }
 
+    /// What the store has and nothing refers to: what a collection would remove.
+    ///
+    /// # Errors
+    /// `damaged`: it cannot be told what is needed.
+    pub async fn garbage(&self) -> Result<Lines<GarbageLine>, ClientError> {
+        let address = fill(&route::STORE_GARBAGE, &[]);
+        self.0.lines(self.0.request(&route::STORE_GARBAGE, &address), Pause::Usual).await
+    }
+
     /// Asks for a change. The id is the caller's: sent twice, done once. The answer comes as soon as
     /// the request is recorded, not when it is done.
     ///
@@ -152,6 +167,9 @@ impl<'a> Node<'a> {
             Change::Delete(body) => self.change(&route::DELETE, id, body),
             Change::Update(body) => self.change(&route::UPDATE, id, body),
             Change::Revert(body) => self.change(&route::REVERT, id, body),
+            Change::StoreGc(body) => self.change(&route::STORE_GC, id, body),
+            Change::StoreRepair(body) => self.change(&route::STORE_REPAIR, id, body),
+            Change::StoreVerify(body) => self.change(&route::STORE_VERIFY, id, body),
         };
         self.0.json(request).await
     }
@@ -174,6 +192,9 @@ impl Change {
             Change::Delete(_) => OperationKind::Delete,
             Change::Update(_) => OperationKind::Update,
             Change::Revert(_) => OperationKind::Revert,
+            Change::StoreGc(_) => OperationKind::StoreGc,
+            Change::StoreRepair(_) => OperationKind::StoreRepair,
+            Change::StoreVerify(_) => OperationKind::StoreVerify,
         }
     }
 }

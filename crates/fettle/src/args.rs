@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use model::Span;
+use model::{ByteSize, Span};
 
 /// Ships programs and packages to machines and keeps them running there.
 #[derive(Debug, Parser)]
@@ -79,6 +79,9 @@ pub(crate) enum Command {
     /// Look at what the node was asked to do
     #[command(subcommand)]
     Operation(OperationCommand),
+    /// Look after the content that the node keeps
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// The program of the demo's sample application
     #[command(name = "__sample", hide = true)]
     Sample(SampleArgs),
@@ -117,6 +120,10 @@ pub(crate) struct NodeArgs {
     /// Let every account of this machine change this node over TCP
     #[arg(long)]
     pub(crate) allow_loopback: bool,
+    /// Room on the disk that no install takes, e.g. 64MiB [default: 64 MiB, or a fiftieth of a small
+    /// file system]
+    #[arg(long, value_name = "SIZE", env = "FETTLE_RESERVE")]
+    pub(crate) reserve: Option<ByteSize>,
 }
 
 /// Arguments of `fettle demo`.
@@ -241,6 +248,33 @@ pub(crate) enum OperationCommand {
         /// Its id
         #[arg(value_name = "ID")]
         operation: String,
+    },
+}
+
+/// What can be done with the node's store.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Remove content that nothing refers to any more; happens by itself after uninstall and delete
+    /// and when the node starts
+    Gc {
+        /// Only list what would go
+        #[arg(long, conflicts_with = "detach")]
+        dry_run: bool,
+        /// How to wait.
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Read everything and look whether it is what it should be; instances go on
+    Verify {
+        /// How to wait.
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Verify, and fetch and unpack again what is damaged or missing; instances go on
+    Repair {
+        /// How to wait.
+        #[command(flatten)]
+        waiting: Waiting,
     },
 }
 

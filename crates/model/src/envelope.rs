@@ -89,6 +89,11 @@ pub struct Measured {
     pub window: u64,
 }
 
+impl Measured {
+    /// Bytes of a block on the disk, as [`disk_bytes`](Self::disk_bytes) counts.
+    pub const BLOCK: u64 = 4096;
+}
+
 /// Name of an environment variable: 1 to 255 bytes of `[A-Za-z_][A-Za-z0-9_]*`, and not one of those
 /// that the node sets (`FETTLE_…`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

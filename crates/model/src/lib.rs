@@ -20,6 +20,7 @@ mod part;
 mod reference;
 mod restart;
 mod selection;
+mod size;
 mod string_form;
 mod time;
 
@@ -42,6 +43,7 @@ pub use restart::{
     Attempts, ExitStatus, RestartOn, RestartPolicy, Verdict, backoff_ceiling, verdict,
 };
 pub use selection::{Candidate, NoMatch, select};
+pub use size::{ByteSize, InvalidSize};
 pub use time::{InvalidTimestamp, Timestamp};
 
 /// Version of a program or package set: Semantic Versioning 2.0.0.

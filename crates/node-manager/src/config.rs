@@ -21,6 +21,9 @@ pub struct Config {
     pub unpacker: Isolation,
     /// What an archive may amount to that nobody has measured.
     pub unmeasured: archive::Limits,
+    /// Bytes that no install takes from the file system of the root; the smaller one of 64 MiB and a
+    /// fiftieth of the file system, if nobody says.
+    pub reserve: Option<u64>,
 }
 
 /// The profiles of this machine: `<system>-<architecture>` with the names that publishers use

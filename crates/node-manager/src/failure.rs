@@ -12,6 +12,7 @@ use crate::instance::InstanceError;
 use crate::inventory::ReadError;
 use crate::operation::JournalError;
 use crate::record::Unusable;
+use crate::store::RootsError;
 use crate::supervise::{LaunchError, Refusal};
 use unpacker::{Fault, UnpackError};
 
@@ -133,6 +134,9 @@ pub(crate) enum Failure {
     /// See [`JournalError`].
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// See [`RootsError`].
+    #[error(transparent)]
+    Roots(#[from] RootsError),
     /// The disk refuses.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -211,6 +215,11 @@ impl Failure {
                 JournalError::Record(error) => record_code(error),
                 JournalError::Disk(error) => disk_code(error),
             },
+            Failure::Roots(error) => match error {
+                RootsError::Disk(error) => disk_code(error),
+                RootsError::Record(error) => record_code(error),
+                RootsError::Link { .. } | RootsError::Operation { .. } => Code::Damaged,
+            },
             Failure::Disk(error) => disk_code(error),
         }
     }
@@ -256,14 +265,21 @@ impl Failure {
             )
             | Failure::Client(source) => source.to_body().hint?,
             Failure::Install(InstallError::Unpack { source, .. }) => return unpack_hint(source),
-            Failure::Install(InstallError::NoSpace { .. } | InstallError::NoInodes { .. }) => {
-                NO_SPACE.into()
-            }
+            Failure::Install(InstallError::NoRoom(shortage)) => match shortage.reclaimable {
+                Some(bytes @ 1..) => format!("a clean-up would free {bytes} bytes: fettle store gc"),
+                _ => NO_SPACE.into(),
+            },
             Failure::Install(InstallError::Form(_)) => {
                 "pack it as a tar, with gzip, bzip2, zstd or xz, or as a zip, and publish a new version".into()
             }
             Failure::Instance(InstanceError::NoSpace { .. } | InstanceError::NoInodes { .. }) => {
                 NO_SPACE.into()
+            }
+            Failure::Roots(RootsError::Record(_) | RootsError::Link { .. }) => {
+                "nothing was collected; `fettle uninstall` what is damaged, or look at the disk".into()
+            }
+            Failure::Roots(RootsError::Operation { .. }) => {
+                "nothing was collected; remove that file if nobody waits for the operation".into()
             }
             Failure::Disk(error)
             | Failure::Instance(InstanceError::Disk { source: error, .. })
@@ -298,7 +314,7 @@ fn install_code(error: &InstallError) -> Code {
         InstallError::Envelope { source, .. } | InstallError::Pin { source, .. } => source.code(),
         InstallError::Unusable { .. } => Code::BadManifest,
         InstallError::Incomplete { .. } => Code::Incomplete,
-        InstallError::NoSpace { .. } | InstallError::NoInodes { .. } => Code::NoSpace,
+        InstallError::NoRoom(_) => Code::NoSpace,
         InstallError::Form(_) => Code::Unsupported,
         InstallError::Receive { source, .. } => match source {
             ReceiveError::Transfer { source, .. } => source.code(),

@@ -14,7 +14,7 @@ use wire::serve::{Calling, Closing, Json, Path, Query, Service, listing, ndjson}
 use wire::v1::{
     CreateRequest, DeleteRequest, GlobQuery, InstallRequest, InstallationBody, InstanceBody,
     LogStream, LogsQuery, NameRequest, OperationBody, RevertRequest, StatusBody, StopRequest,
-    UpdateRequest, WaitQuery,
+    StoreRequest, UpdateRequest, WaitQuery,
 };
 use wire::{Code, ErrorBody, Problem, route};
 
@@ -46,6 +46,10 @@ pub(crate) fn service(policy: Policy, core: Arc<Core>) -> Service<()> {
         .route(&route::DELETE, delete)
         .route(&route::UPDATE, update)
         .route(&route::REVERT, revert)
+        .route(&route::STORE_GARBAGE, store_garbage)
+        .route(&route::STORE_GC, store_gc)
+        .route(&route::STORE_VERIFY, store_verify)
+        .route(&route::STORE_REPAIR, store_repair)
         .with_state(core)
 }
 
@@ -224,6 +228,37 @@ async fn revert(
     let target: Target = named(&request.name)?;
     has_copies(&target, request.fresh_packages)?;
     submit(core, id, caller, Request::Revert(target, request)).await
+}
+
+async fn store_garbage(State(core): Shared) -> Result<Response, Problem> {
+    Ok(listing(crate::operation::garbage(&core).await.map_err(problem)?))
+}
+
+async fn store_gc(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<StoreRequest>,
+) -> Answer<OperationBody> {
+    submit(core, id, caller, Request::StoreGc(request)).await
+}
+
+async fn store_verify(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<StoreRequest>,
+) -> Answer<OperationBody> {
+    submit(core, id, caller, Request::StoreVerify(request)).await
+}
+
+async fn store_repair(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<StoreRequest>,
+) -> Answer<OperationBody> {
+    submit(core, id, caller, Request::StoreRepair(request)).await
 }
 
 async fn submit(

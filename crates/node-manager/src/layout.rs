@@ -76,6 +76,28 @@ pub(crate) fn tree_files(key: &TreeKey) -> PathBuf {
     tree(key).join(unpacker::FILES)
 }
 
+/// The tree of this name, which begins with the digest of what was unpacked.
+pub(crate) fn tree_named(digest: &Digest, name: &str) -> PathBuf {
+    trees().join(&digest.hex()[..2]).join(name)
+}
+
+/// The name of the tree whose files lie at this path of the tree; `None` if that is something else.
+pub(crate) fn tree_name(files: &Path) -> Option<String> {
+    let mut names = files.strip_prefix(trees()).ok()?.iter();
+    let (_shard, name, files) = (names.next()?, names.next()?, names.next()?);
+    (files == unpacker::FILES && names.next().is_none())
+        .then(|| name.to_str().map(str::to_owned))?
+}
+
+/// The digest of what a tree of this name was unpacked from; `None` if no tree is called so.
+pub(crate) fn tree_digest(name: &str) -> Option<Digest> {
+    digest(name.split_once('.')?.0)
+}
+
+fn digest(hex: &str) -> Option<Digest> {
+    hex.parse::<Key>().ok().map(|key| Digest::from_bytes(key.0))
+}
+
 /// Where applications lie.
 pub(crate) fn apps() -> PathBuf {
     "apps".into()
@@ -184,6 +206,25 @@ pub(crate) fn partial(digest: &Digest) -> String {
 /// Where it lies.
 pub(crate) fn partial_path(digest: &Digest) -> PathBuf {
     Path::new("staging").join(partial(digest))
+}
+
+/// The digest of the partly received blob that has this name in `staging/`.
+pub(crate) fn partial_digest(name: &str) -> Option<Digest> {
+    digest(name.strip_prefix(PARTIAL)?)
+}
+
+/// Where a relative link in `directory` leads, by its words alone: these links are ours and climb over no
+/// others.
+pub(crate) fn resolve(directory: &Path, target: &Path) -> PathBuf {
+    use std::path::Component;
+    let mut path = directory.to_owned();
+    for component in target.components() {
+        match component {
+            Component::ParentDir => drop(path.pop()),
+            other => path.push(other),
+        }
+    }
+    path
 }
 
 /// The path of `to` as a relative link in the directory `from` has it; both are paths of the tree.
@@ -352,6 +393,30 @@ mod tests {
         {
             assert_eq!(relative(Path::new(from), Path::new(to)), Path::new(link));
         }
+    }
+
+    #[test]
+    fn links_are_resolved_by_their_words() {
+        assert_eq!(resolve(Path::new("a/b/c"), Path::new("../../x/y")), Path::new("a/x/y"));
+        assert_eq!(resolve(Path::new("a"), Path::new("b")), Path::new("a/b"));
+    }
+
+    #[test]
+    fn a_link_to_the_files_of_a_tree_names_the_tree_and_no_other_does() {
+        let digest = Digest::of(b"");
+        let name = format!("{}.tar-gzip.1", digest.hex());
+        let files = tree_named(&digest, &name).join(unpacker::FILES);
+        let link = relative(Path::new("apps/a/b/packages"), &files);
+        assert_eq!(tree_name(&resolve(Path::new("apps/a/b/packages"), &link)), Some(name.clone()));
+        assert_eq!(tree_digest(&name), Some(digest));
+        for other in
+            ["store/trees/aa", "store/trees/aa/key", "store/trees/aa/key/manifest", "pkg/x"]
+        {
+            assert_eq!(tree_name(Path::new(other)), None, "{other}");
+        }
+        assert_eq!(tree_name(&files.join("deeper")), None);
+        assert_eq!(partial_digest(&partial(&digest)), Some(digest));
+        assert!(tree_digest("lost+found").is_none() && partial_digest(".7-1").is_none());
     }
 
     #[test]

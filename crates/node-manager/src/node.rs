@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -23,6 +24,7 @@ use wire::v1::{InstallationBody, OriginBody, OverridesBody};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::http;
+use crate::install::Ledger;
 use crate::inventory::{self, ReadError};
 use crate::layout;
 use crate::locks::Locks;
@@ -97,8 +99,12 @@ pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) journal: Journal,
     pub(crate) digest_locks: Arc<Locks<Digest>>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) installation_locks: Locks<InstallationId>,
     pub(crate) title_lock: tokio::sync::Mutex<()>,
+    /// Held by whoever collects, checks or mends the store.
+    pub(crate) store_work: tokio::sync::Mutex<()>,
+    pub(crate) collection_is_due: AtomicBool,
     instance_locks: Locks<InstanceId>,
     connection: Option<Connection>,
     boot: String,
@@ -156,8 +162,11 @@ impl Node {
                 config.unmeasured,
             ),
             digest_locks: Arc::default(),
+            ledger: Arc::default(),
             installation_locks: Locks::default(),
             title_lock: tokio::sync::Mutex::default(),
+            store_work: tokio::sync::Mutex::default(),
+            collection_is_due: AtomicBool::default(),
             instance_locks: Locks::default(),
             instances: RwLock::default(),
             updating: Mutex::default(),
@@ -170,6 +179,7 @@ impl Node {
         });
         core.find_instances().await?;
         operation::resume(&core);
+        operation::collect_soon(&core);
         Ok(Node { core })
     }
 

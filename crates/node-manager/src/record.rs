@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use wire::ErrorBody;
 use wire::v1::{
     CreateRequest, DeleteRequest, EnvelopeBody, ExitBody, InstallRequest, OperationKind,
-    OperationResult, PinBody, RevertRequest, StopRequest, UpdateRequest,
+    OperationResult, PinBody, RevertRequest, StopRequest, StoreRequest, UpdateRequest,
 };
 
 use crate::instance::Copies;
@@ -238,7 +238,7 @@ pub(crate) struct OperationRecord {
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "each is the command of its name")]
 pub(crate) enum Request {
     Install(InstallRequest),
@@ -250,6 +250,9 @@ pub(crate) enum Request {
     Delete(InstanceId, DeleteRequest),
     Update(Target, UpdateRequest),
     Revert(Target, RevertRequest),
+    StoreGc(StoreRequest),
+    StoreVerify(StoreRequest),
+    StoreRepair(StoreRequest),
 }
 
 /// An installation or an instance.
@@ -296,13 +299,19 @@ impl Request {
             Request::Delete(..) => OperationKind::Delete,
             Request::Update(..) => OperationKind::Update,
             Request::Revert(..) => OperationKind::Revert,
+            Request::StoreGc(_) => OperationKind::StoreGc,
+            Request::StoreVerify(_) => OperationKind::StoreVerify,
+            Request::StoreRepair(_) => OperationKind::StoreRepair,
         }
     }
 
-    /// The installation that it is about; an install has none yet.
+    /// The installation that it is about; an install has none yet, and the store is of all of them.
     pub(crate) fn installation(&self) -> Option<&InstallationId> {
         match self {
-            Request::Install(_) => None,
+            Request::Install(_)
+            | Request::StoreGc(_)
+            | Request::StoreVerify(_)
+            | Request::StoreRepair(_) => None,
             Request::Create(request) => Some(&request.installation),
             Request::Uninstall(id)
             | Request::Update(Target::Installation(id), _)
@@ -320,6 +329,9 @@ impl Request {
     pub(crate) fn target(&self) -> String {
         match self {
             Request::Install(request) => request.reference.to_string(),
+            Request::StoreGc(_) | Request::StoreVerify(_) | Request::StoreRepair(_) => {
+                "store".to_owned()
+            }
             Request::Uninstall(id) => id.to_string(),
             Request::Create(request) => request.installation.to_string(),
             Request::Start(id)

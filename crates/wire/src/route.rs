@@ -75,6 +75,8 @@ table! {
     OPERATION_LIST = GET "/v1/operations" Resolve;
     /// One operation; waits for news of it when asked to.
     OPERATION_GET = GET "/v1/operations/{operation}" Read;
+    /// What the store has and nothing refers to, a line each.
+    STORE_GARBAGE = GET "/v1/store/garbage" Resolve;
 
     // --- node: what can be asked for. The client makes the id; the same request again is the same operation.
     /// Installs an application.
@@ -95,6 +97,12 @@ table! {
     UPDATE = PUT "/v1/operations/{operation}/update" Write;
     /// Moves an installation or instance back.
     REVERT = PUT "/v1/operations/{operation}/revert" Write;
+    /// Removes what the store has and nothing refers to.
+    STORE_GC = PUT "/v1/operations/{operation}/store-gc" Admin;
+    /// Looks whether everything in the store is what it should be.
+    STORE_VERIFY = PUT "/v1/operations/{operation}/store-verify" Write;
+    /// Mends what is not.
+    STORE_REPAIR = PUT "/v1/operations/{operation}/store-repair" Write;
 }
 
 #[cfg(test)]
@@ -119,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_removes_a_thing_for_good_needs_admin() {
-        for route in [OBJECT_DELETE, VERSION_DELETE, UNINSTALL, DELETE] {
+        for route in [OBJECT_DELETE, VERSION_DELETE, UNINSTALL, DELETE, STORE_GC] {
             assert_eq!(route.right, Right::Admin, "{}", route.path);
         }
     }

@@ -13,6 +13,7 @@ mod operation;
 pub(crate) mod server;
 mod several;
 mod show;
+mod store;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -62,6 +63,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Status(args) => instance::status(context, args).await,
         Command::Logs(args) => logs::logs(context, args).await,
         Command::Operation(command) => operation::operation(context, command).await,
+        Command::Store(command) => store::store(context, command).await,
         Command::Sample(args) => Ok(Exit::Sample(sample::run(args).await?)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use model::ByteSize;
 use node_manager::{Config, Node, OpenError, machine_profiles};
 
 use super::daemon::{self, Ending, ListenError};
@@ -49,6 +50,7 @@ async fn run(context: &Context, args: &NodeArgs) -> Result<(), NodeError> {
         loopback_may_write: args.allow_loopback,
         unpacker: unpacking::isolation(),
         unmeasured: archive::Limits::default(),
+        reserve: args.reserve.map(ByteSize::bytes),
     };
     let node = Node::open(config).await?;
     let listener = daemon::bind(&address).await?;

@@ -95,6 +95,16 @@ pub(crate) async fn change_one(
             _ => output.value(body, show::installation_line)?,
         },
         OperationResult::Instance(body) => output.value(body, show::instance_line)?,
+        OperationResult::Collected(body) => output.value(body, show::collected)?,
+        OperationResult::Verified(body) => {
+            output.value(body, show::verified)?;
+            return Ok(Tally::of(0, usize::from(body.damaged > 0)).exit());
+        }
+        OperationResult::Repaired(body) => {
+            output.value(body, show::repaired)?;
+            let mended = body.blobs + body.names + body.entries > 0;
+            return Ok(Tally::of(usize::from(mended), usize::from(body.damaged > 0)).exit());
+        }
     }
     Ok(Exit::Done)
 }
@@ -223,6 +233,9 @@ fn done_line(result: &OperationResult) -> Value {
         OperationResult::Installed(body) => json!(body),
         OperationResult::Installation(body) => json!(body),
         OperationResult::Instance(body) => json!(body),
+        OperationResult::Collected(body) => json!(body),
+        OperationResult::Verified(body) => json!(body),
+        OperationResult::Repaired(body) => json!(body),
     };
     let mut line = body.as_object().cloned().unwrap_or_default();
     line.insert("error".into(), Value::Null);

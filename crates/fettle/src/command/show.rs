@@ -4,8 +4,9 @@ use client::publish::Published;
 use model::ExitStatus;
 use model::lifecycle::{Desired, InstanceState};
 use wire::v1::{
-    ApplicationLine, EnvelopeBody, ExitBody, InstallationBody, InstalledBody, InstanceBody,
-    ObjectBody, ObjectLine, OperationBody, OperationResult, PinBody, ProgramBody, StatusBody,
+    ApplicationLine, CollectedBody, DamageBody, EnvelopeBody, ExitBody, GarbageLine,
+    InstallationBody, InstalledBody, InstanceBody, ObjectBody, ObjectLine, OperationBody,
+    OperationResult, PinBody, ProgramBody, RepairedBody, StatusBody, VerifiedBody,
 };
 
 use crate::table::{Table, ago, fields, or_dash, size};
@@ -16,6 +17,9 @@ pub(crate) fn result_line(result: &OperationResult) -> String {
         OperationResult::Installed(body) => installed(body),
         OperationResult::Installation(body) => installation_line(body),
         OperationResult::Instance(body) => instance_line(body),
+        OperationResult::Collected(body) => collected(body),
+        OperationResult::Verified(body) => verified(body),
+        OperationResult::Repaired(body) => repaired(body),
     }
 }
 
@@ -50,6 +54,63 @@ pub(crate) fn instance_line(body: &InstanceBody) -> String {
 /// The end of an installation, in one line.
 pub(crate) fn uninstalled(body: &InstallationBody) -> String {
     format!("{}  uninstalled", body.installation)
+}
+
+/// What a collection gave, in one line.
+pub(crate) fn collected(body: &CollectedBody) -> String {
+    let CollectedBody { bytes, blobs, trees, partial } = body;
+    match blobs + trees + partial {
+        0 => "nothing to collect".to_owned(),
+        _ => format!(
+            "{} freed: {blobs} blobs, {trees} trees, {partial} partly received",
+            size(*bytes)
+        ),
+    }
+}
+
+/// What a look at the store gave: a line for each damage, and one for all.
+pub(crate) fn verified(body: &VerifiedBody) -> String {
+    let VerifiedBody { bytes, blobs, trees, damaged, damages } = body;
+    let mut text = damages_of(damages);
+    text.push_str(&format!("{} in {blobs} blobs and {trees} trees: ", size(*bytes)));
+    text.push_str(&match damaged {
+        0 => "all as it should be".to_owned(),
+        _ => format!("{damaged} damages; `fettle store repair` mends them"),
+    });
+    text
+}
+
+/// What mending the store gave: a line for each damage that is left, and one for all.
+pub(crate) fn repaired(body: &RepairedBody) -> String {
+    let RepairedBody { blobs, names, trees, entries, damaged, damages } = body;
+    let mut text = damages_of(damages);
+    text.push_str(&match blobs + names + entries {
+        0 => "nothing was mended".to_owned(),
+        _ => format!(
+            "{blobs} blobs fetched again, {names} names of blobs and {entries} entries in {trees} trees mended"
+        ),
+    });
+    if *damaged > 0 {
+        text.push_str(&format!("; {damaged} damages are left"));
+    }
+    text
+}
+
+fn damages_of(damages: &[DamageBody]) -> String {
+    let line = |DamageBody { kind, name, path, what }: &DamageBody| match path {
+        Some(path) => format!("{kind} {name}: {path}: {what}\n"),
+        None => format!("{kind} {name}: {what}\n"),
+    };
+    damages.iter().map(line).collect()
+}
+
+/// The table of `store gc --dry-run`.
+pub(crate) fn garbage(lines: &[GarbageLine]) -> Table {
+    let mut table = Table::new(&["KIND", "SIZE", "NAME"]);
+    for line in lines {
+        table.row(vec![line.kind.to_string(), size(line.bytes), line.name.clone()]);
+    }
+    table
 }
 
 /// The table of `ps --installations`.

@@ -17,6 +17,7 @@ mod layout;
 mod proxy;
 mod publish;
 mod restart;
+mod store;
 mod unpacking;
 mod world;
 mod writable;

@@ -12,8 +12,9 @@ use unpacker::{Outcome, Sandbox, UnpackError};
 use wire::serve::blocking;
 use wire::v1::{EnvelopeBody, InvalidEnvelope, PinBody};
 
-use super::plan::{Need, Plan, Present, Room, Step, plan};
+use super::plan::{Need, Present, Step, plan};
 use super::receive::{Meter, ReceiveError, receive};
+use super::room::{Ledger, PromiseError, Shortage};
 use super::unpack::unpack_blob;
 use crate::locks::Locks;
 use crate::store::{CannotUnpack, Form, Store};
@@ -91,24 +92,20 @@ pub(crate) enum InstallError {
         source: UnpackError,
     },
     /// There is not enough room; nothing was written.
-    #[error("this takes {needed} bytes, and {free} are free on the node's disk")]
-    NoSpace {
-        /// What it takes.
-        needed: u64,
-        /// What is there.
-        free: u64,
-    },
-    /// There is room for the bytes and not for the files; nothing was written.
-    #[error("this takes {needed} files and directories, and {free} are free on the node's disk")]
-    NoInodes {
-        /// What it takes.
-        needed: u64,
-        /// What is there.
-        free: u64,
-    },
+    #[error(transparent)]
+    NoRoom(#[from] Shortage),
     /// The disk refuses.
     #[error("the store cannot be used")]
     Disk(#[from] DiskError),
+}
+
+impl From<PromiseError> for InstallError {
+    fn from(error: PromiseError) -> InstallError {
+        match error {
+            PromiseError::Shortage(shortage) => InstallError::NoRoom(shortage),
+            PromiseError::Disk(error) => InstallError::Disk(error),
+        }
+    }
 }
 
 /// What fetching needs.
@@ -118,6 +115,10 @@ pub(crate) struct Fetch {
     pub(crate) store: Store,
     /// Where it comes from.
     pub(crate) connection: Connection,
+    /// What is promised to installs under way.
+    pub(crate) ledger: Arc<Ledger>,
+    /// Bytes that stay free; what is usual, if nobody said.
+    pub(crate) reserve: Option<u64>,
     /// One download or unpacking of a digest at a time.
     pub(crate) digests: Arc<Locks<model::Digest>>,
     /// Whoever wants to know.
@@ -172,21 +173,23 @@ pub(crate) async fn pin_overrides(
 /// Brings everything that the envelope needs into the store.
 pub(crate) async fn bring_in(fetch: &Fetch, envelope: &Envelope) -> Result<(), InstallError> {
     let needs = Need::of(envelope)?;
-    let store = fetch.store.clone();
-    let plan = blocking(move || {
+    let (store, ledger, reserve) = (fetch.store.clone(), fetch.ledger.clone(), fetch.reserve);
+    let planned = blocking(move || {
         let fact = |need| present(&store, &need).map(|present| (need, present));
         let plan = plan(&needs.into_iter().map(fact).collect::<Result<Vec<_>, DiskError>>()?);
-        check_room(&store, &plan)?;
-        Ok::<_, InstallError>(plan)
+        // Refuses what there is no room for, before anything is written.
+        let promise = ledger.promise(&store, plan.claims.clone(), reserve)?;
+        Ok::<_, InstallError>((plan, promise))
     });
-    let plan = plan.await?;
+    let (plan, promise) = planned.await?;
     fetch.reporter.total(plan.bytes);
     for step in plan.steps {
+        let claims = step.claims();
         let (Step::Receive { pin, .. } | Step::Unpack { pin, .. }) = &step;
         // Another operation may want the same: whoever comes second finds it there.
         let _one_at_a_time = fetch.digests.lock(&pin.digest).await;
         let (label, outcome) = match remaining(fetch, step).await? {
-            None => continue,
+            None => (String::new(), None),
             Some(Step::Receive { label, pin, unpack }) => {
                 fetch.reporter.phase(&format!("receiving {label}"));
                 let received = receive_with_retries(fetch, &pin, unpack).await;
@@ -210,6 +213,7 @@ pub(crate) async fn bring_in(fetch: &Fetch, envelope: &Envelope) -> Result<(), I
         if let Some(outcome) = outcome {
             note(fetch, &label, &outcome);
         }
+        claims.iter().for_each(|(thing, _)| promise.kept(thing));
     }
     Ok(())
 }
@@ -241,24 +245,6 @@ async fn remaining(fetch: &Fetch, step: Step) -> Result<Option<Step>, DiskError>
     .await?;
     fetch.reporter.advance(arrived);
     Ok(step)
-}
-
-/// Refuses what there is no room for, before anything is written.
-fn check_room(store: &Store, plan: &Plan) -> Result<(), InstallError> {
-    let Room { bytes, inodes } = plan.room;
-    let mut arrived: u64 = 0;
-    for step in &plan.steps {
-        let (Step::Receive { pin, .. } | Step::Unpack { pin, .. }) = step;
-        arrived = arrived.saturating_add(store.arrived(&pin.digest)?);
-    }
-    let (needed, space) = (bytes.saturating_sub(arrived), store.disk().space()?);
-    if needed > space.free_bytes {
-        return Err(InstallError::NoSpace { needed, free: space.free_bytes });
-    }
-    if inodes > space.free_inodes {
-        return Err(InstallError::NoInodes { needed: inodes, free: space.free_inodes });
-    }
-    Ok(())
 }
 
 /// A lost connection is worth another attempt, which goes on where the last one stopped. What the server

@@ -2,16 +2,20 @@
 //!
 //! `plan` decides what is to be fetched and unpacked, from facts; `execute` does it, one step after the
 //! other; `receive` and `unpack` are its hands: bytes are hashed, kept and unpacked as they arrive, and
-//! nothing has a name before the digest is right. `lay_out` makes the directories that point to it all.
+//! nothing has a name before the digest is right. `room` promises what all that takes on the disk. `lay_out` makes the directories that point to it all.
 
 mod execute;
 mod lay_out;
 mod plan;
 mod receive;
+mod room;
 mod unpack;
 
 pub(crate) use execute::{Fetch, InstallError, Reporter, bring_in, find_envelope, pin_overrides};
 pub(crate) use lay_out::{
     LayOutError, NewInstallation, VersionContent, lay_out_installation, lay_out_version,
 };
-pub(crate) use receive::ReceiveError;
+pub(crate) use plan::Need;
+pub(crate) use receive::{ReceiveError, receive_again};
+pub(crate) use room::{Ledger, Shortage};
+pub(crate) use unpack::unpack_blob;

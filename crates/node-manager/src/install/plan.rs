@@ -2,6 +2,7 @@
 
 use model::{Envelope, PackageName, Pin};
 
+use super::room::{self, Claims, Room, Thing};
 use crate::store::{CannotUnpack, Form, TreeKey};
 
 /// One object that a version needs.
@@ -54,17 +55,8 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     /// Bytes to download.
     pub(crate) bytes: u64,
-    /// What it takes on the disk.
-    pub(crate) room: Room,
-}
-
-/// Room on a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Room {
-    /// Bytes, in whole blocks.
-    pub(crate) bytes: u64,
-    /// Files, directories and links.
-    pub(crate) inodes: u64,
+    /// What each thing takes on the disk.
+    pub(crate) claims: Claims,
 }
 
 impl Need {
@@ -121,37 +113,28 @@ pub(crate) fn plan(needs: &[(Need, Present)]) -> Plan {
         Step::Unpack { .. } => 0,
     });
     let bytes = bytes.fold(0, u64::saturating_add);
-    let room = steps.iter().map(Step::room).fold(Room::default(), Room::and);
-    Plan { steps, bytes, room }
+    let claims = steps.iter().flat_map(Step::claims).collect();
+    Plan { steps, bytes, claims }
 }
 
 impl Step {
     /// What it writes, as far as that was measured when it was published: what unpacking takes is not
     /// always known before.
-    fn room(&self) -> Room {
-        let (received, pin, unpacks) = match self {
-            Step::Receive { pin, unpack, .. } => (pin.size, pin, unpack.is_some()),
-            Step::Unpack { pin, .. } => (0, pin, true),
+    pub(crate) fn claims(&self) -> Vec<(Thing, Room)> {
+        let (Step::Receive { pin, .. } | Step::Unpack { pin, .. }) = self;
+        let blob = || {
+            let room = Room { bytes: room::whole_blocks(pin.size), inodes: 1 };
+            (Thing::Blob(pin.digest), room)
         };
-        let tree = pin.measured.filter(|_| unpacks).map(|measured| Room {
-            // Each takes at most one block that is not full, and itself.
-            bytes: measured.unpacked_bytes.saturating_add(measured.inodes.saturating_mul(BLOCK)),
-            inodes: measured.inodes,
-        });
-        Room { bytes: received, inodes: 1 }.and(tree.unwrap_or_default())
-    }
-}
-
-impl Room {
-    fn and(self, other: Room) -> Room {
-        Room {
-            bytes: self.bytes.saturating_add(other.bytes),
-            inodes: self.inodes.saturating_add(other.inodes),
+        let tree = |key: &TreeKey| Some((key.thing(), room::of_tree(pin.measured.as_ref()?)));
+        match self {
+            Step::Receive { unpack, .. } => {
+                [blob()].into_iter().chain(unpack.as_ref().and_then(tree)).collect()
+            }
+            Step::Unpack { key, .. } => tree(key).into_iter().collect(),
         }
     }
 }
-
-const BLOCK: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -223,24 +206,28 @@ mod tests {
     }
 
     #[test]
-    fn the_room_is_what_is_received_and_what_was_measured_of_what_is_unpacked() {
+    fn what_it_takes_is_what_is_received_and_what_was_measured_of_what_is_unpacked() {
         let mut tree = need(Some("a"), b"tar", "a.tar");
-        tree.pin.measured = Some(model::Measured {
+        let measured = model::Measured {
             entries: 2,
             unpacked_bytes: 1000,
             largest_file: 900,
             inodes: 3,
             deepest_path: 9,
-            disk_bytes: 5 * BLOCK,
+            disk_bytes: 5 * model::Measured::BLOCK,
             window: 0,
-        });
-        let unpacked = Room { bytes: 1000 + 3 * BLOCK, inodes: 3 };
-        let fresh = plan(&[(tree.clone(), NOTHING)]).room;
-        assert_eq!(fresh, unpacked.and(Room { bytes: 3, inodes: 1 }));
-        let there = plan(&[(tree.clone(), Present { blob: true, tree: true })]).room;
-        assert_eq!(there, Room::default());
+        };
+        tree.pin.measured = Some(measured);
+        let Form::Tree(key) = tree.form.clone() else { panic!("a tree") };
+        let blob = (Thing::Blob(tree.pin.digest), Room { bytes: 4096, inodes: 1 });
+        // A block for the manifest, and four around it all.
+        let unpacked = (key.thing(), Room { bytes: 10 * 4096, inodes: 7 });
+        let both = [blob.clone(), unpacked].into();
+        assert_eq!(plan(&[(tree.clone(), NOTHING), (tree.clone(), NOTHING)]).claims, both);
+        let there = plan(&[(tree.clone(), Present { blob: true, tree: true })]).claims;
+        assert_eq!(there, Claims::new());
         tree.pin.measured = None;
-        assert_eq!(plan(&[(tree, NOTHING)]).room, Room { bytes: 3, inodes: 1 });
+        assert_eq!(plan(&[(tree, NOTHING)]).claims, [blob].into());
     }
 
     #[test]

@@ -71,13 +71,40 @@ pub(crate) enum ReceiveError {
         size: u64,
     },
     /// The disk refuses.
-    #[error("cannot keep `{object}`")]
+    #[error("cannot keep `{object}`, which takes {size} bytes")]
     Disk {
         /// The object.
         object: String,
+        /// Its bytes.
+        size: u64,
         /// Why.
         source: DiskError,
     },
+}
+
+/// Receives an object once more, over bytes in the store that are not what they should be. Whoever has
+/// those open keeps them.
+pub(crate) async fn receive_again(
+    store: &Store,
+    connection: &Connection,
+    pin: &Pin,
+    reporter: Arc<dyn Reporter>,
+) -> Result<(), ReceiveError> {
+    let meter = Arc::new(Meter::new(reporter));
+    let mut outcome = attempt(store, connection, pin, Goal::Place, &meter).await;
+    if matches!(outcome, Ok(Attempt::Again)) {
+        outcome = attempt(store, connection, pin, Goal::Place, &meter).await;
+    }
+    outcome.map(drop)
+}
+
+/// What becomes of the bytes.
+#[derive(Debug, Clone, Copy)]
+enum Goal {
+    /// A blob, unless it is there, and a tree where a key says which.
+    Store(Option<TreeKey>),
+    /// A blob in the place of what is there.
+    Place,
 }
 
 /// Receives an object into the store, and its tree with it where `unpack` says so.
@@ -88,19 +115,19 @@ pub(super) async fn receive(
     unpack: Option<TreeKey>,
     meter: &Arc<Meter>,
 ) -> Result<Option<Outcome>, ReceiveError> {
-    let mut outcome = attempt(store, connection, pin, unpack, meter).await;
+    let mut outcome = attempt(store, connection, pin, Goal::Store(unpack), meter).await;
     if matches!(outcome, Ok(Attempt::Again)) {
-        outcome = attempt(store, connection, pin, unpack, meter).await;
+        outcome = attempt(store, connection, pin, Goal::Store(unpack), meter).await;
     }
     match outcome {
         Ok(Attempt::Done(unpacked)) => Ok(unpacked),
         Ok(Attempt::Again) => Err(mismatch(pin, pin.digest)), // an attempt from zero never says so
         Err(error) => {
-            if error.is_no_space() {
-                // Others need the room more than the next attempt needs what arrived.
+            if error.is_the_disks() {
+                // A disk that is full needs the room, and one that fails has to be trusted with less.
                 let (disk, partial) = (store.disk().clone(), layout::partial_path(&pin.digest));
                 if let Err(error) = blocking(move || disk.remove(&partial)).await {
-                    tracing::warn!(%error, "what arrived stays on a full disk");
+                    tracing::warn!(%error, "what arrived stays on a disk that refuses");
                 }
             }
             Err(error)
@@ -109,10 +136,12 @@ pub(super) async fn receive(
 }
 
 impl ReceiveError {
-    fn is_no_space(&self) -> bool {
+    fn is_the_disks(&self) -> bool {
         match self {
-            ReceiveError::Disk { source, .. } => source.is_no_space(),
-            ReceiveError::Unpack { source } => source.is_no_space(),
+            ReceiveError::Disk { .. } => true,
+            ReceiveError::Unpack { source } => {
+                matches!(source, UnpackError::Write { .. } | UnpackError::Tree { .. })
+            }
             _ => false,
         }
     }
@@ -152,11 +181,11 @@ async fn attempt(
     store: &Store,
     connection: &Connection,
     pin: &Pin,
-    unpack: Option<TreeKey>,
+    goal: Goal,
     meter: &Arc<Meter>,
 ) -> Result<Attempt, ReceiveError> {
     let object = pin.object.to_string();
-    let disk_error = |source| ReceiveError::Disk { object: object.clone(), source };
+    let disk_error = |source| ReceiveError::Disk { object: object.clone(), size: pin.size, source };
     let transfer_error = |source| ReceiveError::Transfer { object: object.clone(), source };
     let (disk, name, size) = (store.disk().clone(), layout::partial(&pin.digest), pin.size);
     let staged = blocking(move || {
@@ -191,7 +220,7 @@ async fn attempt(
             meter: worker_meter,
             failed: None,
         };
-        take_in(&worker_store, &worker_pin, unpack, intake)
+        take_in(&worker_store, &worker_pin, goal, intake)
     });
     let (outcome, fed) = futures_util::future::join(work, feed(incoming, sender)).await;
     match (outcome, fed) {
@@ -216,11 +245,15 @@ async fn feed(incoming: Option<Incoming>, sender: mpsc::Sender<Bytes>) -> Result
 fn take_in(
     store: &Store,
     pin: &Pin,
-    unpack: Option<TreeKey>,
+    goal: Goal,
     mut intake: Intake,
 ) -> Result<Attempt, ReceiveError> {
     let object = || pin.object.to_string();
-    let disk_error = |source| ReceiveError::Disk { object: object(), source };
+    let disk_error = |source| ReceiveError::Disk { object: object(), size: pin.size, source };
+    let unpack = match goal {
+        Goal::Store(unpack) => unpack,
+        Goal::Place => None,
+    };
     let on_the_way = unpack.filter(|key| key.container() == archive::Container::Tar);
     let unpacked = on_the_way.map(|key| unpack_stream(store, key, pin.measured, &mut intake));
     // Also what lies behind the end of an archive belongs to the object, and to its digest. And where an
@@ -254,7 +287,11 @@ fn take_in(
         }
     };
     let key = layout::key(&pin.digest);
-    store.blobs().publish(staged, key, 0o444).map_err(disk_error)?;
+    match goal {
+        Goal::Store(_) => store.blobs().publish(staged, key, 0o444),
+        Goal::Place => store.blobs().replace(staged, key, 0o444),
+    }
+    .map_err(disk_error)?;
     let unpacked = match (unpacked, unpack) {
         (Some(unpacked), _) => Some(unpacked),
         (None, Some(key)) => Some(unpack_blob(store, pin, key).map_err(unpack_error)?),

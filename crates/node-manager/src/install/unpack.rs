@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read;
 
 use archive::{Container, Limits};
-use durable::{DiskError, Seal, StagedDir};
+use durable::{DiskError, Mended, Seal, StagedDir};
 use model::{Measured, Pin};
 use unpacker::{How, Outcome, Source, UnpackError};
 
@@ -46,6 +46,17 @@ impl Unpacked {
         store.disk().make_dir(path.parent().unwrap_or(&layout::trees()), 0o755)?;
         self.tree.publish(&path, Seal::ReadOnly)?;
         Ok(self.outcome)
+    }
+
+    /// Makes the tree of this name what it should be: whole if it is missing, else entry by entry.
+    pub(crate) fn mend(self, store: &Store, name: &str) -> Result<Mended, DiskError> {
+        let path = layout::tree_named(self.key.digest(), name);
+        if store.disk().metadata(&path)?.is_some() {
+            return store.disk().mend_tree(&path, self.tree);
+        }
+        store.disk().make_dir(path.parent().unwrap_or(&layout::trees()), 0o755)?;
+        self.tree.publish(&path, Seal::ReadOnly)?;
+        Ok(Mended { replaced: 1, ..Mended::default() })
     }
 }
 

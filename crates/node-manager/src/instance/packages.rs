@@ -98,7 +98,7 @@ pub(super) fn fill_copy(
 ) -> Result<(), DiskError> {
     let link = layout::version(&id.installation, version).join(layout::package(package));
     let Some(target) = disk.read_link(&link)? else { return Ok(()) };
-    let content = resolve(link.parent().unwrap_or(Path::new("")), &target);
+    let content = layout::resolve(link.parent().unwrap_or(Path::new("")), &target);
     match is_tree(disk, &content)? {
         true => staged.copy_from(&content, inside),
         false => staged.copy_from(&content, &inside.join(package.as_str())),
@@ -262,7 +262,7 @@ fn contents(
     for entry in disk.list(&packages)? {
         // The version's own link says where the content is, relative to the version.
         let Some(target) = disk.read_link(&packages.join(&entry.name))? else { continue };
-        contents.push((entry.name, resolve(&packages, &target)));
+        contents.push((entry.name, layout::resolve(&packages, &target)));
     }
     Ok(contents)
 }
@@ -282,18 +282,6 @@ fn is_tree(disk: &Disk, content: &Path) -> Result<bool, DiskError> {
     Ok(disk.metadata(content)?.is_some_and(|found| found.kind == Kind::Directory))
 }
 
-/// Where a relative link leads, by its words alone: these links are ours and climb over no others.
-fn resolve(directory: &Path, target: &Path) -> PathBuf {
-    let mut path = directory.to_owned();
-    for component in target.components() {
-        match component {
-            Component::ParentDir => drop(path.pop()),
-            other => path.push(other),
-        }
-    }
-    path
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,11 +297,5 @@ mod tests {
         for other in ["../../../../../../store/trees/aa/x/files", "../../writable", "x", ""] {
             assert_eq!(found(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn links_are_resolved_by_their_words() {
-        assert_eq!(resolve(Path::new("a/b/c"), Path::new("../../x/y")), Path::new("a/x/y"));
-        assert_eq!(resolve(Path::new("a"), Path::new("b")), Path::new("a/b"));
     }
 }

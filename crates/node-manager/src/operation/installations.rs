@@ -8,12 +8,12 @@ use model::{Envelope, InstallationId, Reference, Title};
 use wire::serve::blocking;
 use wire::v1::{EnvelopeBody, InstallRequest, InstalledBody, OperationResult};
 
-use super::instances;
 use super::journal::Entry;
+use super::{instances, store};
 use crate::failure::Failure;
 use crate::install::{
-    Fetch, NewInstallation, Reporter, VersionContent, bring_in, find_envelope,
-    lay_out_installation, lay_out_version, pin_overrides,
+    Fetch, InstallError, NewInstallation, Reporter, Shortage, VersionContent, bring_in,
+    find_envelope, lay_out_installation, lay_out_version, pin_overrides,
 };
 use crate::inventory;
 use crate::layout::{self, VersionName};
@@ -145,6 +145,11 @@ pub(super) async fn update(
             found
         }
     };
+    if entry.memo().packages.is_none() {
+        // Overrides count as decided too: what is unpacked for them must not be collected on the way.
+        let packages = installation.packages.packages.clone();
+        entry.decide(|memo| memo.packages = Some(packages)).await?;
+    }
     let version = match entry.memo().version {
         Some(version) => version,
         None => {
@@ -222,10 +227,20 @@ async fn fetch(
     let fetch = Fetch {
         store: core.store.clone(),
         connection: connection.clone(),
+        ledger: core.ledger.clone(),
+        reserve: core.config.reserve,
         digests: core.digest_locks.clone(),
         reporter: entry.clone(),
     };
-    Ok(bring_in(&fetch, envelope).await?)
+    match bring_in(&fetch, envelope).await {
+        Err(InstallError::NoRoom(shortage)) => {
+            // Where it cannot be told what could go, that is said when somebody wants it to go.
+            let garbage = store::garbage(core).await.ok();
+            let reclaimable = garbage.map(|lines| lines.iter().map(|line| line.bytes).sum());
+            Err(InstallError::NoRoom(Shortage { reclaimable, ..shortage }).into())
+        }
+        outcome => Ok(outcome?),
+    }
 }
 
 /// Refuses what is no update, and says which: another application, or nothing newer.

@@ -5,13 +5,13 @@
 //! synced; a memo is synced before it is acted on. Progress is memory's alone: after a restart the
 //! operation runs again and counts anew. A record that cannot be used stays where it is, and its id taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use durable::{Disk, DiskError};
 use model::lifecycle::{OperationEvent, OperationState};
-use model::{Caller, OperationId, Timestamp};
+use model::{Caller, Digest, OperationId, Timestamp};
 use tokio::sync::watch;
 use wire::ErrorBody;
 use wire::serve::blocking;
@@ -21,6 +21,7 @@ use crate::install::Reporter;
 use crate::layout;
 use crate::node::now;
 use crate::record::{self, Memo, OperationRecord, Request, Unusable};
+use crate::store::{self, RootsError};
 
 /// Why an operation was not taken on.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,8 @@ pub(crate) enum JournalError {
 pub(crate) struct Journal {
     disk: Disk,
     entries: Mutex<BTreeMap<OperationId, Arc<Entry>>>,
+    /// Those whose records could not be used when the journal was opened.
+    unusable: Vec<OperationId>,
     /// One submission at a time, so that an id is taken once.
     door: tokio::sync::Mutex<()>,
 }
@@ -76,7 +79,7 @@ impl Journal {
     /// Reads the journal. What had not ended is queued again; a record that cannot be used is logged and
     /// left as it is: it stops neither the others nor the node.
     pub(crate) fn open(disk: Disk) -> Result<Journal, JournalError> {
-        let mut entries = BTreeMap::new();
+        let (mut entries, mut unusable) = (BTreeMap::new(), Vec::new());
         for found in disk.list(&layout::operations())? {
             let Some(id) = found.name.to_str().and_then(|name| name.parse().ok()) else { continue };
             let mut record: OperationRecord = match record::need(&disk, &layout::operation(id)) {
@@ -86,6 +89,7 @@ impl Journal {
                 }
                 Err(error) => {
                     tracing::error!(operation = %id, %error, "cannot be used, and is left as it is");
+                    unusable.push(id);
                     continue;
                 }
             };
@@ -94,7 +98,8 @@ impl Journal {
             }
             entries.insert(id, Arc::new(Entry::new(disk.clone(), record)));
         }
-        Ok(Journal { disk, entries: Mutex::new(entries), door: tokio::sync::Mutex::default() })
+        let (entries, door) = (Mutex::new(entries), tokio::sync::Mutex::default());
+        Ok(Journal { disk, entries, unusable, door })
     }
 
     /// Takes an operation on, or finds the one that was. `true`: it is new, and is to be run.
@@ -151,6 +156,24 @@ impl Journal {
     /// Those whose verdict is not there.
     pub(crate) fn unfinished(&self) -> Vec<Arc<Entry>> {
         self.lock().values().filter(|entry| !entry.has_ended()).cloned().collect()
+    }
+
+    /// What unfinished operations have decided to use. Blocking.
+    ///
+    /// # Errors
+    /// A record cannot be used, and is still there: nobody knows what it was about to do.
+    pub(crate) fn wanted(&self) -> Result<BTreeSet<Digest>, RootsError> {
+        for id in &self.unusable {
+            let path = layout::operation(*id);
+            if self.disk.metadata(&path)?.is_some() {
+                return Err(RootsError::Operation { path });
+            }
+        }
+        Ok(self
+            .unfinished()
+            .iter()
+            .flat_map(|entry| store::wanted(&entry.memo()).collect::<Vec<_>>())
+            .collect())
     }
 
     /// The journal keeps the last thousand verdicts. Their ids say nothing about that: clients make them.

@@ -6,7 +6,10 @@
 mod installations;
 mod instances;
 mod journal;
+mod store;
+mod store_check;
 mod work;
 
 pub(crate) use journal::{Entry, Journal, JournalError};
+pub(crate) use store::{collect_soon, garbage};
 pub(crate) use work::{resume, run};

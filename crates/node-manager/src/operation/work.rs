@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use model::{InstallationId, Timestamp};
-use wire::v1::OperationResult;
+use wire::v1::{OperationKind, OperationResult};
 
 use super::journal::Entry;
-use super::{installations, instances};
+use super::{installations, instances, store, store_check};
 use crate::failure::Failure;
 use crate::node::Core;
 use crate::record::{Request, Target};
@@ -28,7 +28,12 @@ pub(crate) async fn run(core: Arc<Core>, entry: Arc<Entry>) {
         Ok(_) => tracing::info!(operation = %id, %kind, target, "done"),
         Err(failure) => tracing::warn!(operation = %id, %kind, target, error = %failure, "failed"),
     }
+    let leaves_garbage =
+        verdict.is_ok() && matches!(kind, OperationKind::Uninstall | OperationKind::Delete);
     entry.end(verdict.map_err(|failure| failure.to_body())).await;
+    if leaves_garbage {
+        store::collect_soon(&core);
+    }
 }
 
 /// Goes on with what was asked for before a restart and has no verdict.
@@ -90,6 +95,9 @@ async fn work(
         Request::Revert(Target::Instance(id), request) => {
             instances::revert(core, entry, &id, request.fresh_packages).await
         }
+        Request::StoreGc(_) => store::gc(core, entry).await,
+        Request::StoreVerify(_) => store_check::verify(core, entry).await,
+        Request::StoreRepair(_) => store_check::repair(core, entry).await,
     }
 }
 

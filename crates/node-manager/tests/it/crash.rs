@@ -14,7 +14,10 @@ use model::{Digest, InstallationId, OperationId};
 use node_manager::Node;
 use wire::v1::{InstallRequest, OperationResult, PinBody};
 
-use crate::machine::{Machine, create, delete, fresh, install, new_id, revert, uninstall, update};
+use crate::machine::{
+    Machine, create, delete, fresh, gc, install, new_id, repair, revert, uninstall, update,
+};
+use crate::store::{garbage, litter};
 use crate::world::{TarEntry, World, envelope, make_removable, names_in, noise, tar};
 
 /// One kind of change, on a tree that lies ready for it.
@@ -23,6 +26,8 @@ struct Case {
     /// The directory that is copied; `None` for an empty one.
     template: Option<PathBuf>,
     change: Change,
+    /// What happens to the tree once the manager has it open, and has cleared up by itself.
+    spoil: fn(&Path),
 }
 
 const SCRIPT: &str = "exec sleep 1000";
@@ -85,7 +90,9 @@ async fn cases(world: &World) -> Vec<Case> {
         name,
         template: template.cloned(),
         change,
+        spoil: |_| {},
     };
+    let spoilt = |case: Case, spoil| Case { spoil, ..case };
     let with_reference =
         InstallRequest { reference: "demo/c@1.0.0".parse().unwrap(), ..install("c") };
     vec![
@@ -99,7 +106,31 @@ async fn cases(world: &World) -> Vec<Case> {
         case("revert", Some(&updated), revert(&id)),
         case("delete", Some(&with_instance), delete(&instance, false)),
         case("uninstall", Some(&base), uninstall(&id)),
+        spoilt(case("gc", Some(&with_instance), gc()), |root| drop(litter(root))),
+        spoilt(case("repair", Some(&with_instance), repair()), damage),
     ]
+}
+
+/// A tree with a wrong, a missing and an extra entry, and a blob that is wrong in each version.
+fn damage(root: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let chmod = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let version = root.join("apps").join(&names_in(&root.join("apps"))[0]);
+    let version = version.join("installation-1/1-1.0.0");
+    let dir = std::fs::canonicalize(version.join("packages/same/d")).unwrap();
+    chmod(&dir, 0o755);
+    chmod(&dir.join("run"), 0o755);
+    std::fs::write(dir.join("run"), "#!/bin/false\n").unwrap();
+    chmod(&dir.join("run"), 0o555);
+    std::fs::remove_file(dir.join("l")).unwrap();
+    std::fs::write(dir.join("extra"), "").unwrap();
+    chmod(&dir, 0o555);
+    let notes = version.join("pkg/notes");
+    chmod(&notes, 0o644);
+    std::fs::write(&notes, "wrong").unwrap();
+    chmod(&notes, 0o444);
 }
 
 /// A machine whose disk is recorded, with its change ready.
@@ -119,6 +150,10 @@ impl Run {
         }
         let recorder = Recorder::new(dir.path()).unwrap();
         let machine = open(&root, &world.address, &recorder).await;
+        if case.name == "gc" {
+            machine.done(gc()).await; // the one of the start is over, too
+        }
+        (case.spoil)(&root);
         recorder.start_over(dir.path()).unwrap();
         Run { dir, machine, recorder, operation: new_id() }
     }
@@ -215,6 +250,11 @@ async fn assert_done(machine: &Machine, case: &Case, operation: OperationId, whe
         "revert" => at("current", "1-1.0.0"),
         "delete" => assert_eq!(names_in(&dir.join("instances")), [""; 0], "{when}"),
         "uninstall" => assert!(!dir.exists(), "{when}"),
+        "repair" => match result {
+            OperationResult::Repaired(body) => assert_eq!(body.damaged, 0, "{when}: {body:#?}"),
+            other => panic!("{when}: {other:?}"),
+        },
+        "gc" => assert!(matches!(result, OperationResult::Collected(_)), "{when}: {result:?}"),
         other => panic!("{other}"),
     }
     let own = dir.join("instances/instance-1");
@@ -237,6 +277,15 @@ async fn assert_done(machine: &Machine, case: &Case, operation: OperationId, whe
 /// Every name stands for a whole thing, and nothing lies about.
 async fn assert_whole(machine: &Machine, when: &str) {
     let root = &machine.root;
+    // A change that was not taken on has mended nothing.
+    if case_is_repair(when) {
+        let mended = machine.change(repair()).await;
+        assert!(mended.error.is_none(), "{when}: {:#?}", mended.error);
+    }
+    // What nothing needs is collected by itself at some time; from here on it is no more.
+    let collected = machine.change(gc()).await;
+    assert!(collected.error.is_none(), "{when}: {:#?}", collected.error);
+    assert_eq!(garbage(machine).await, [], "{when}");
     for shard in names_in(&root.join("store/blobs")) {
         for name in names_in(&root.join("store/blobs").join(&shard)) {
             let bytes = std::fs::read(root.join("store/blobs").join(&shard).join(&name)).unwrap();
@@ -271,6 +320,10 @@ async fn assert_whole(machine: &Machine, when: &str) {
         names.into_iter().filter(|name| name.starts_with("installation-"))
     });
     assert_eq!(on_disk.count(), shown, "{when}: an installation is there and not shown");
+}
+
+fn case_is_repair(when: &str) -> bool {
+    when.starts_with("repair,")
 }
 
 fn assert_version(dir: &Path, when: &str) {
@@ -388,7 +441,9 @@ async fn a_full_disk_at_any_operation_is_said_so_and_leaves_nothing_behind() {
             if let Some(error) = &error {
                 assert_eq!(error.code, wire::Code::NoSpace, "{when}: {error:#?}");
                 let staged = names_in(&run.machine.root.join("staging"));
-                assert_eq!(staged, [""; 0], "{when}");
+                // What gc was to remove may still be there.
+                let expected = |name: &String| case.name == "gc" && name.starts_with("receive-");
+                assert!(staged.iter().all(expected), "{when}: {staged:?}");
                 // With room again, the same command is done.
                 let again = run.machine.change(case.change.clone()).await;
                 let fine = again.error.as_ref().is_none_or(|error| {

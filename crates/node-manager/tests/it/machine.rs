@@ -13,7 +13,7 @@ use wire::ErrorBody;
 use wire::serve::{Address, Listener, serve};
 use wire::v1::{
     CreateRequest, DeleteRequest, InstallRequest, InstalledBody, InstanceBody, NameRequest,
-    OperationBody, OperationResult, RevertRequest, StopRequest, UpdateRequest,
+    OperationBody, OperationResult, RevertRequest, StopRequest, StoreRequest, UpdateRequest,
 };
 
 use crate::world::{World, connect};
@@ -202,6 +202,7 @@ pub fn config(root: &Path, server: &str) -> Config {
         loopback_may_write: false,
         unpacker: unpacker::Isolation::Inline,
         unmeasured: archive::Limits::default(),
+        reserve: None,
     }
 }
 
@@ -277,6 +278,18 @@ pub fn fresh(change: Change) -> Change {
 
 pub fn uninstall(name: &impl ToString) -> Change {
     Change::Uninstall(named(name))
+}
+
+pub fn gc() -> Change {
+    Change::StoreGc(StoreRequest {})
+}
+
+pub fn verify() -> Change {
+    Change::StoreVerify(StoreRequest {})
+}
+
+pub fn repair() -> Change {
+    Change::StoreRepair(StoreRequest {})
 }
 
 fn named(name: &impl ToString) -> NameRequest {

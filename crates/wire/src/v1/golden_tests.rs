@@ -32,6 +32,11 @@ golden! {
     an_install_request_reads_as_its_golden_body: InstallRequest = "install-request.json";
     an_operation_reads_as_its_golden_body: OperationBody = "operation.json";
     a_failed_operation_reads_as_its_golden_body: OperationBody = "operation-failed.json";
+    a_collection_reads_as_its_golden_body: OperationBody = "operation-store-gc.json";
+    a_look_at_the_store_reads_as_its_golden_body: VerifiedBody = "verified.json";
+    a_repair_reads_as_its_golden_body: RepairedBody = "repaired.json";
+    a_line_of_garbage_reads_as_its_golden_body: GarbageLine = "garbage-line.json";
+    a_request_for_the_store_reads_as_its_golden_body: StoreRequest = "store-request.json";
     a_log_line_reads_as_its_golden_body: LogLine = "log-line.json";
     an_error_reads_as_its_golden_body: ErrorBody = "error.json";
     a_status_reads_as_its_golden_body: StatusBody = "status.json";

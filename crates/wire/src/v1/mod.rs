@@ -6,6 +6,7 @@ mod application;
 mod node;
 mod object;
 mod status;
+mod store;
 
 pub use application::{
     ApplicationLine, EnvelopeBody, InvalidEnvelope, MatchQuery, PinBody, ProgramBody,
@@ -22,6 +23,9 @@ pub use object::{
     UploadRequest,
 };
 pub use status::StatusBody;
+pub use store::{
+    CollectedBody, DamageBody, GarbageKind, GarbageLine, RepairedBody, StoreRequest, VerifiedBody,
+};
 
 /// The media type of listings: one JSON value per line.
 pub const NDJSON: &str = "application/x-ndjson";

@@ -10,6 +10,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 
 use super::application::PinBody;
+use super::store::{CollectedBody, RepairedBody, VerifiedBody};
 use crate::problem::ErrorBody;
 
 /// An instance, as `ps` and `status` print it.
@@ -235,7 +236,7 @@ pub struct OperationBody {
 
 /// What an operation was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "each is the command of its name")]
 pub enum OperationKind {
     Install,
@@ -247,6 +248,9 @@ pub enum OperationKind {
     Delete,
     Update,
     Revert,
+    StoreGc,
+    StoreVerify,
+    StoreRepair,
 }
 
 /// What an operation gave.
@@ -259,6 +263,12 @@ pub enum OperationResult {
     Installation(InstallationBody),
     /// An instance, as it is now (or last was).
     Instance(InstanceBody),
+    /// What was collected.
+    Collected(CollectedBody),
+    /// What a look at the whole store gave.
+    Verified(VerifiedBody),
+    /// What mending it gave.
+    Repaired(RepairedBody),
 }
 
 /// What an install gave, as the command prints it.
@@ -350,6 +360,9 @@ impl OperationKind {
             OperationKind::Delete => "delete",
             OperationKind::Update => "update",
             OperationKind::Revert => "revert",
+            OperationKind::StoreGc => "store-gc",
+            OperationKind::StoreVerify => "store-verify",
+            OperationKind::StoreRepair => "store-repair",
         }
     }
 }

@@ -1,12 +1,26 @@
 //! Content by digest, shared by every version and instance: downloaded blobs, and the trees that they
-//! were unpacked to. Owns the names of both and what is there; refuses to know who uses it.
+//! were unpacked to. Owns the names of both and what is there; who uses it, `roots` alone knows.
 //!
 //! A blob or a tree is whole under its name or not there: both are published by one rename after a sync.
+//! What nobody uses any more is decided in `garbage` and removed by `collect`. Whether content is what its
+//! name says, `examine` looks; where it can be had again, `needs` knows.
+
+mod collect;
+mod examine;
+mod garbage;
+mod needs;
+mod roots;
+
+pub(crate) use collect::{collect, list};
+pub(crate) use examine::{Findings, bytes_of, examine};
+pub(crate) use needs::{Need, Needs};
+pub(crate) use roots::{RootsError, linked, wanted};
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use archive::{Container, Encoding, Limits};
-use durable::{Blobs, Disk, DiskError};
+use durable::{Blobs, DirEntry, Disk, DiskError, Kind};
 use model::{Digest, MediaInfo};
 use unpacker::Unpacker;
 
@@ -70,6 +84,12 @@ impl TreeKey {
         self.container
     }
 
+    /// Is this the name of the same tree, as this or another version of the unpacker makes it?
+    pub(crate) fn is_form_of(&self, name: &str) -> bool {
+        let form = |name: &str| name.rsplit_once('.').map(|(form, _)| form.to_owned());
+        form(&self.to_string()) == form(name)
+    }
+
     /// In which encoding.
     pub(crate) fn encoding(&self) -> Encoding {
         self.encoding
@@ -96,6 +116,8 @@ pub(crate) struct Store {
     blobs: Blobs,
     unpacker: Unpacker,
     unmeasured: Limits,
+    /// Held shared for a look at what is there, alone while something is taken away; see `collect`.
+    sight: Arc<RwLock<()>>,
 }
 
 impl Store {
@@ -103,7 +125,7 @@ impl Store {
     /// that comes without figures.
     pub(crate) fn new(disk: Disk, unpacker: Unpacker, unmeasured: Limits) -> Store {
         let blobs = Blobs::new(disk.clone(), &layout::blobs());
-        Store { disk, blobs, unpacker, unmeasured }
+        Store { disk, blobs, unpacker, unmeasured, sight: Arc::default() }
     }
 
     /// What makes trees of archives.
@@ -126,8 +148,9 @@ impl Store {
         &self.blobs
     }
 
-    /// Is this blob there?
+    /// Is this blob there? If so it stays, for an operation that has recorded that it counts on it.
     pub(crate) fn has_blob(&self, digest: &Digest) -> Result<bool, DiskError> {
+        let _look = self.look();
         Ok(self.blobs.contains(layout::key(digest))?.is_some())
     }
 
@@ -136,14 +159,39 @@ impl Store {
         Ok(self.disk.metadata(&layout::partial_path(digest))?.map_or(0, |partial| partial.size))
     }
 
-    /// Is this tree there? One whose publication failed at its very last step is closed now.
+    /// Is this tree there? If so it stays, as a blob does. One whose publication failed at its very last
+    /// step is closed now.
     pub(crate) fn has_tree(&self, key: &TreeKey) -> Result<bool, DiskError> {
+        let _look = self.look();
         let path = layout::tree(key);
         let there = self.disk.metadata(&path)?.is_some();
         if there {
             self.disk.close_tree(&path)?;
         }
         Ok(there)
+    }
+
+    /// The names of all trees, and of which bytes each was unpacked.
+    pub(crate) fn trees(&self) -> Result<Vec<(String, Digest)>, DiskError> {
+        let mut trees = Vec::new();
+        let is_directory = |entry: &DirEntry| entry.kind == Kind::Directory;
+        for shard in self.disk.list(&layout::trees())?.into_iter().filter(is_directory) {
+            for entry in self.disk.list(&layout::trees().join(&shard.name))? {
+                let name = entry.name.to_str().filter(|_| is_directory(&entry));
+                let found = name.and_then(|name| Some((name, layout::tree_digest(name)?)));
+                let ours = found.filter(|(_, digest)| shard.name == digest.hex()[..2]);
+                trees.extend(ours.map(|(name, digest)| (name.to_owned(), digest)));
+            }
+        }
+        Ok(trees)
+    }
+
+    fn look(&self) -> RwLockReadGuard<'_, ()> {
+        self.sight.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.sight.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
