@@ -159,7 +159,7 @@ fn examine_tree(store: &Store, digest: &Digest, name: &str, read: &dyn Fn(u64)) 
     let manifest = || manifest().map(|file| ManifestReader::new(BufReader::new(file)));
     match manifest().and_then(|lines| look.replaced(lines)) {
         Err(what) => look.flaws.push(Flaw { path: None, what }),
-        Ok(replaced) => match manifest().and_then(|lines| look.lines(lines, replaced)) {
+        Ok(replaced) => match manifest().and_then(|lines| look.lines(lines, &replaced)) {
             Err(what) => look.flaws.push(Flaw { path: None, what }),
             Ok(known) => look.beside(&path, &known),
         },
@@ -203,7 +203,7 @@ impl Look<'_> {
     fn lines(
         &mut self,
         lines: Lines,
-        last: HashMap<Mark, u64>,
+        last: &HashMap<Mark, u64>,
     ) -> Result<HashMap<Mark, bool>, String> {
         let mut known = HashMap::new();
         // What a path was that comes again: earlier names of it stay what they were.
