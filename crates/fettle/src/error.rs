@@ -390,7 +390,9 @@ fn general_hint(code: Code) -> &'static str {
         Code::Unreachable => "is it running, and is `--server` or `--node` right?",
         Code::NotLoopback => "listen on 127.0.0.1, [::1] or a Unix socket",
         Code::Denied => "call as the account that runs the node, over its socket",
-        Code::Damaged => "look at the disk; what the repository still has is fetched again",
+        Code::Damaged => {
+            "look at the disk; `fettle store repair` fetches what a repository still has"
+        }
         Code::TooNew => "use the fettle that wrote it, or a newer one",
         Code::Internal => "the log of the server or node says more; report it if it is a mistake",
     }

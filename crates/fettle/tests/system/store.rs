@@ -1,7 +1,8 @@
 //! The node's store from the command line: what may go is listed, goes, and goes by itself.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::archives::a_crate;
@@ -45,7 +46,85 @@ fn what_nothing_needs_is_listed_and_removed_and_goes_by_itself_after_an_uninstal
     });
 }
 
-fn litter(world: &World) -> std::path::PathBuf {
+#[test]
+fn damage_is_named_and_mended_while_the_program_runs_on() {
+    as_every_account(|world| {
+        world.with_node();
+        let archive = a_crate(world);
+        world.publish("demo/hurt", "1.0.0", &[("source", &archive)]);
+        world.json(&["install", "demo/hurt", "--start"]);
+        let pid = world.json(&["status", "hurt/1/1"])["pid"].clone();
+        let whole = world.json(&["store", "verify"]);
+        assert_eq!(
+            (&whole["damaged"], &whole["blobs"], &whole["trees"]),
+            (&0.into(), &2.into(), &1.into())
+        );
+        let files = files_in(&world.root().join("store/trees"));
+        let manifest = files.iter().find(|path| path.ends_with("Cargo.toml")).unwrap();
+        overwrite(manifest, b"[damaged]\n");
+        let blob = files_in(&world.root().join("store/blobs"));
+        let size = fs::metadata(&archive).unwrap().len();
+        let blob = blob.iter().find(|path| fs::metadata(path).unwrap().len() == size).unwrap();
+        let good = fs::read(blob).unwrap();
+        overwrite(blob, b"not the archive");
+        let found = world.run(&["--json", "store", "verify"]);
+        assert_eq!(found.code, Some(1), "{found}");
+        let body: serde_json::Value = serde_json::from_str(&found.stdout).unwrap();
+        assert_eq!(body["damaged"], 2, "{body}");
+        let said = world.run(&["store", "verify"]);
+        assert_eq!(said.code, Some(1));
+        assert!(said.stdout.contains("Cargo.toml: it has 10 bytes"), "{said}");
+        assert!(said.stdout.contains("fettle store repair"), "{said}");
+        let mended = world.json(&["store", "repair"]);
+        assert_eq!((&mended["damaged"], &mended["blobs"]), (&0.into(), &1.into()), "{mended}");
+        assert_eq!(fs::read(blob).unwrap(), good);
+        assert_ne!(fs::read(manifest).unwrap(), b"[damaged]\n");
+        assert_eq!(world.json(&["store", "verify"])["damaged"], 0);
+        let status = world.json(&["status", "hurt/1/1"]);
+        assert_eq!((&status["pid"], &status["state"]), (&pid, &"running".into()));
+        // The server has lost it: that is said, and the rest is mended.
+        overwrite(blob, b"not the archive");
+        overwrite(manifest, b"[damaged]\n");
+        let program = files_in(&world.root().join("store/blobs"));
+        let program = program.iter().find(|path| *path != blob).unwrap();
+        let mode = fs::metadata(program).unwrap().permissions();
+        let script = fs::read(program).unwrap();
+        overwrite(program, b"#!/bin/false\n");
+        for path in files_in(&world.path("server/blobs")) {
+            if path.file_name() == blob.file_name() {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        let some = world.run(&["--json", "store", "repair"]);
+        assert_eq!(some.code, Some(3), "{some}");
+        assert_eq!(fs::read(program).unwrap(), script);
+        assert_eq!(fs::metadata(program).unwrap().permissions(), mode);
+        let none = world.run(&["store", "repair"]);
+        assert_eq!(none.code, Some(1), "{none}");
+        assert!(none.stdout.contains("cannot be fetched again"), "{none}");
+    });
+}
+
+fn files_in(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files_in(&entry.path())),
+            false => found.push(entry.path()),
+        }
+    }
+    found
+}
+
+fn overwrite(path: &Path, bytes: &[u8]) {
+    let before = fs::metadata(path).unwrap().permissions();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, before).unwrap();
+}
+
+fn litter(world: &World) -> PathBuf {
     let hex = model::Digest::of(b"litter").hex();
     let path = world.write(&format!("node/store/blobs/{}/{hex}", &hex[..2]), "litter");
     assert!(path.starts_with(world.root()));

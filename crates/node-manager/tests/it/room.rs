@@ -21,6 +21,7 @@ struct Small {
 }
 
 impl Small {
+    #[allow(clippy::print_stdout, reason = "whoever reads the log should know what was not tried")]
     fn mount(world: &World, mib: u32, inodes: u32) -> Option<Small> {
         let mount = world.dir.path().join("small");
         std::fs::create_dir(&mount).unwrap();
