@@ -48,10 +48,9 @@ impl FromStr for ByteSize {
         let bad = || InvalidSize { text: text.chars().take(80).collect() };
         let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (digits, unit) = text.split_at(split);
-        let unit = unit.trim_start();
-        let factor = match unit {
-            "" => Some(1),
-            unit => UNITS.iter().find_map(|(name, factor)| (*name == unit).then_some(*factor)),
+        let factor = match (unit, unit.trim_start()) {
+            ("", _) => Some(1),
+            (_, unit) => UNITS.iter().find_map(|(name, factor)| (*name == unit).then_some(*factor)),
         };
         let number: u64 = digits.parse().map_err(|_| bad())?;
         let bytes = factor.and_then(|factor| number.checked_mul(factor));
