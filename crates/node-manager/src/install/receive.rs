@@ -91,11 +91,7 @@ pub(crate) async fn receive_again(
     reporter: Arc<dyn Reporter>,
 ) -> Result<(), ReceiveError> {
     let meter = Arc::new(Meter::new(reporter));
-    let mut outcome = attempt(store, connection, pin, Goal::Place, &meter).await;
-    if matches!(outcome, Ok(Attempt::Again)) {
-        outcome = attempt(store, connection, pin, Goal::Place, &meter).await;
-    }
-    outcome.map(drop)
+    attempts(store, connection, pin, Goal::Place, &meter).await.map(drop)
 }
 
 /// What becomes of the bytes.
@@ -115,9 +111,19 @@ pub(super) async fn receive(
     unpack: Option<TreeKey>,
     meter: &Arc<Meter>,
 ) -> Result<Option<Outcome>, ReceiveError> {
-    let mut outcome = attempt(store, connection, pin, Goal::Store(unpack), meter).await;
+    attempts(store, connection, pin, Goal::Store(unpack), meter).await
+}
+
+async fn attempts(
+    store: &Store,
+    connection: &Connection,
+    pin: &Pin,
+    goal: Goal,
+    meter: &Arc<Meter>,
+) -> Result<Option<Outcome>, ReceiveError> {
+    let mut outcome = attempt(store, connection, pin, goal, meter).await;
     if matches!(outcome, Ok(Attempt::Again)) {
-        outcome = attempt(store, connection, pin, Goal::Store(unpack), meter).await;
+        outcome = attempt(store, connection, pin, goal, meter).await;
     }
     match outcome {
         Ok(Attempt::Done(unpacked)) => Ok(unpacked),

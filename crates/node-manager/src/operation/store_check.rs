@@ -171,7 +171,7 @@ impl Mended {
         };
         if findings.blob.is_some() {
             entry.phase(&format!("fetching {digest} again"));
-            match fetch(core, entry, &need).await {
+            match fetch(core, &need).await {
                 Ok(()) => self.blobs += 1,
                 Err(why) => return self.left.add_why(&digest, &findings, &why),
             }
@@ -193,8 +193,19 @@ impl Mended {
     }
 }
 
+/// What is fetched is not counted: nobody knew before how much it would be.
+struct Quiet;
+
+impl Reporter for Quiet {
+    fn phase(&self, _: &str) {}
+    fn total(&self, _: u64) {}
+    fn advance(&self, _: u64) {}
+    fn retreat(&self, _: u64) {}
+    fn note(&self, _: String) {}
+}
+
 /// Fetches a blob from whichever repository still has it.
-async fn fetch(core: &Arc<Core>, entry: &Arc<Entry>, need: &Need) -> Result<(), String> {
+async fn fetch(core: &Arc<Core>, need: &Need) -> Result<(), String> {
     let mut why = Vec::new();
     for server in &need.servers {
         let (_, connection) = match core.connection(Some(server)) {
@@ -205,7 +216,7 @@ async fn fetch(core: &Arc<Core>, entry: &Arc<Entry>, need: &Need) -> Result<(), 
             }
         };
         for pin in &need.pins {
-            match receive_again(&core.store, &connection, pin, entry.clone()).await {
+            match receive_again(&core.store, &connection, pin, Arc::new(Quiet)).await {
                 Ok(()) => return Ok(()),
                 Err(error) => why.push(format!("{server}: {}", chain(&error))),
             }
