@@ -287,7 +287,10 @@ fn take_in(
                 staged.discard().map_err(disk_error)?; // right, but of no use
             } else {
                 // What failed is this machine: the next attempt has the bytes.
-                store.blobs().publish(staged, layout::key(&pin.digest), 0o444).map_err(disk_error)?;
+                store
+                    .blobs()
+                    .publish(staged, layout::key(&pin.digest), 0o444)
+                    .map_err(disk_error)?;
             }
             return Err(unpack_error(error));
         }
