@@ -55,11 +55,11 @@ impl Disk {
     /// Makes the closed tree at `path` equal to `fresh`, whose remains are removed. The last thing to
     /// change is what comes last in its top directory.
     pub fn mend_tree(&self, path: &Path, fresh: StagedDir) -> Result<Mended, DiskError> {
-        let fresh = fresh.finish(Seal::ReadOnly)?;
+        let staged = fresh.finish(Seal::ReadOnly)?;
         self.on(Verb::Mend, path, || {
             let (parent, name) = self.open_parent(path)?;
             let tree = Root::new(open_child(parent.as_fd(), name)?);
-            let fresh = Root::new(fresh.top().try_clone_to_owned()?);
+            let fresh = Root::new(staged.top().try_clone_to_owned()?);
             let found = compare(&fresh, &tree)?;
             let mended = Mended {
                 replaced: found.replace.len() as u64,
@@ -74,6 +74,7 @@ impl Disk {
             done.and(closed)?;
             self.gate().sync_fs(parent.as_fd())?;
             mending.thrown.into_iter().try_for_each(|name| self.delete(name))?;
+            staged.discard()?;
             Ok(mended)
         })
     }

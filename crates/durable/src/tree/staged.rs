@@ -85,6 +85,13 @@ impl StagedDir {
         Ok(self)
     }
 
+    /// Removes what is left of it, and says if that fails; dropping it then is a second attempt.
+    pub(super) fn discard(mut self) -> std::io::Result<()> {
+        let thrown = self.disk.throw(self.disk.staging(), &self.name)?;
+        self.published = true; // nothing has its name any more
+        self.disk.delete(thrown)
+    }
+
     /// Its directory.
     pub(super) fn top(&self) -> std::os::fd::BorrowedFd<'_> {
         self.tree.top.as_fd()
