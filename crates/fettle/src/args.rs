@@ -124,6 +124,31 @@ pub(crate) struct NodeArgs {
     /// file system]
     #[arg(long, value_name = "SIZE", env = "FETTLE_RESERVE")]
     pub(crate) reserve: Option<ByteSize>,
+    #[command(flatten)]
+    pub(crate) unmeasured: UnmeasuredArgs,
+}
+
+/// What an archive may amount to that nobody has measured; the window holds for measured ones too.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct UnmeasuredArgs {
+    /// Most bytes that an archive may unpack to if nobody has measured it
+    #[arg(long, value_name = "SIZE", env = "FETTLE_MAX_UNPACKED", default_value = "1TiB")]
+    pub(crate) max_unpacked: ByteSize,
+    /// Largest decompression window that an archive may need: memory that unpacking it takes
+    #[arg(long, value_name = "SIZE", env = "FETTLE_MAX_WINDOW", default_value = "128MiB")]
+    pub(crate) max_window: ByteSize,
+}
+
+impl UnmeasuredArgs {
+    /// As limits of the reader.
+    pub(crate) fn limits(self) -> archive::Limits {
+        archive::Limits {
+            unpacked_bytes: self.max_unpacked.bytes(),
+            largest_file: self.max_unpacked.bytes(),
+            window: self.max_window.bytes(),
+            ..archive::Limits::default()
+        }
+    }
 }
 
 /// Arguments of `fettle demo`.
@@ -184,6 +209,8 @@ pub(crate) enum AppCommand {
         /// The manifest
         #[arg(value_name = "MANIFEST.toml")]
         manifest: PathBuf,
+        #[command(flatten)]
+        unmeasured: UnmeasuredArgs,
     },
     /// Show the envelope of the newest version that REF wants
     Show {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use archive::Limits;
 use client::Progress;
 use client::publish::Manifest;
 use futures_util::TryStreamExt as _;
@@ -20,7 +21,9 @@ use crate::reach::Context;
 /// `fettle app …`
 pub(crate) async fn app(context: &Context, command: &AppCommand) -> Result<Exit, Failure> {
     match command {
-        AppCommand::Publish { manifest } => publish(context, manifest).await,
+        AppCommand::Publish { manifest, unmeasured } => {
+            publish(context, manifest, unmeasured.limits()).await
+        }
         AppCommand::Show { reference, profile } => {
             let profile: Option<Profile> = profile.as_deref().map(names::parse).transpose()?;
             show(context, &names::parse(reference)?, profile.as_ref()).await
@@ -35,12 +38,11 @@ pub(crate) async fn app(context: &Context, command: &AppCommand) -> Result<Exit,
     }
 }
 
-async fn publish(context: &Context, manifest: &Path) -> Result<Exit, Failure> {
+async fn publish(context: &Context, manifest: &Path, limits: Limits) -> Result<Exit, Failure> {
     let manifest = Manifest::read(manifest)?;
     let server = context.server()?;
     let progress: Arc<dyn Progress> = Arc::new(Shown::new(context.output));
-    let published =
-        client::publish::publish(&server, &manifest, archive::Limits::default(), &progress).await?;
+    let published = client::publish::publish(&server, &manifest, limits, &progress).await?;
     context.output.value(&published, show::published)?;
     Ok(Exit::Done)
 }

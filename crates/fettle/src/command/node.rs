@@ -49,7 +49,7 @@ async fn run(context: &Context, args: &NodeArgs) -> Result<(), NodeError> {
         profiles: machine_profiles(),
         loopback_may_write: args.allow_loopback,
         unpacker: unpacking::isolation(),
-        unmeasured: archive::Limits::default(),
+        unmeasured: args.unmeasured.limits(),
         reserve: args.reserve.map(ByteSize::bytes),
     };
     let node = Node::open(config).await?;

@@ -151,3 +151,30 @@ fn what_was_left_out_of_an_archive_is_said_in_the_notes() {
         }
     });
 }
+
+#[test]
+fn what_nobody_measured_may_amount_to_what_the_configuration_says() {
+    as_every_account(|world| {
+        world.start_server();
+        let data = world.write("data/file", vec![b'x'; 100_000]);
+        let archive = world.path("data.tar.zst");
+        let mut pack = Command::new("tar");
+        pack.args(["--use-compress-program=zstd --long=28", "-cf"]).arg(&archive);
+        pack.arg("-C").arg(data.parent().unwrap()).arg("file");
+        assert!(pack.status().unwrap().success());
+        world.own(&archive);
+        let manifest = world.manifest("demo/wide", "1.0.0", &data, &[("data", &archive)], &[]);
+        let publish = ["app", "publish", manifest.to_str().unwrap()];
+        let refused = world.refused(&publish);
+        assert_eq!(refused["code"], "too-large", "{refused}");
+        assert!(refused["hint"].to_string().contains("zstd -dc --long=31"), "{refused}");
+        let small = [&publish[..], &["--max-window", "256MiB", "--max-unpacked", "50kB"]].concat();
+        let refused = world.refused(&small);
+        assert!(refused["hint"].to_string().contains("--max-unpacked"), "{refused}");
+        world.json(&[&publish[..], &["--max-window", "256MiB"]].concat());
+        // What the publisher allows itself, a node need not have the memory for.
+        world.start_node();
+        let refused = world.refused(&["install", "demo/wide"]);
+        assert_eq!(refused["code"], "too-large", "{refused}");
+    });
+}

@@ -12,9 +12,9 @@ use unpacker::{Outcome, Sandbox, UnpackError};
 use wire::serve::blocking;
 use wire::v1::{EnvelopeBody, InvalidEnvelope, PinBody};
 
-use super::plan::{Need, Present, Step, plan};
+use super::plan::{Need, Plan, Present, Step, plan};
 use super::receive::{Meter, ReceiveError, receive};
-use super::room::{Ledger, PromiseError, Shortage};
+use super::room::{Ledger, Promise, PromiseError, Shortage};
 use super::unpack::unpack_blob;
 use crate::locks::Locks;
 use crate::store::{CannotUnpack, Form, Store};
@@ -170,18 +170,36 @@ pub(crate) async fn pin_overrides(
     Ok(pins)
 }
 
-/// Brings everything that the envelope needs into the store.
-pub(crate) async fn bring_in(fetch: &Fetch, envelope: &Envelope) -> Result<(), InstallError> {
+/// What is to be brought in, with the room for it.
+pub(crate) struct Prepared {
+    plan: Plan,
+    promise: Promise,
+}
+
+impl Prepared {
+    /// Is everything there already?
+    pub(crate) fn is_complete(&self) -> bool {
+        self.plan.steps.is_empty()
+    }
+}
+
+/// Finds out what the store lacks of what the envelope needs, and refuses what there is no room for,
+/// before anything is written.
+pub(crate) async fn prepare(fetch: &Fetch, envelope: &Envelope) -> Result<Prepared, InstallError> {
     let needs = Need::of(envelope)?;
     let (store, ledger, reserve) = (fetch.store.clone(), fetch.ledger.clone(), fetch.reserve);
-    let planned = blocking(move || {
+    let prepared = blocking(move || {
         let fact = |need| present(&store, &need).map(|present| (need, present));
         let plan = plan(&needs.into_iter().map(fact).collect::<Result<Vec<_>, DiskError>>()?);
-        // Refuses what there is no room for, before anything is written.
         let promise = ledger.promise(&store, plan.claims.clone(), reserve)?;
-        Ok::<_, InstallError>((plan, promise))
+        Ok(Prepared { plan, promise })
     });
-    let (plan, promise) = planned.await?;
+    prepared.await
+}
+
+/// Brings it into the store.
+pub(crate) async fn bring_in(fetch: &Fetch, prepared: Prepared) -> Result<(), InstallError> {
+    let Prepared { plan, promise } = prepared;
     fetch.reporter.total(plan.bytes);
     for step in plan.steps {
         let claims = step.claims();
@@ -192,7 +210,7 @@ pub(crate) async fn bring_in(fetch: &Fetch, envelope: &Envelope) -> Result<(), I
             None => (String::new(), None),
             Some(Step::Receive { label, pin, unpack }) => {
                 fetch.reporter.phase(&format!("receiving {label}"));
-                let received = receive_with_retries(fetch, &pin, unpack).await;
+                let received = receive_with_retries(fetch, &label, &pin, unpack).await;
                 let failed = |error| match error {
                     ReceiveError::Unpack { source } => {
                         InstallError::Unpack { label: label.clone(), object: pin.object, source }
@@ -251,11 +269,12 @@ async fn remaining(fetch: &Fetch, step: Step) -> Result<Option<Step>, DiskError>
 /// refuses, and what the disk refuses, is not.
 async fn receive_with_retries(
     fetch: &Fetch,
+    label: &str,
     pin: &Pin,
     unpack: Option<crate::store::TreeKey>,
 ) -> Result<Option<Outcome>, ReceiveError> {
     let mut pauses = PAUSES.iter();
-    let meter = Arc::new(Meter::new(fetch.reporter.clone()));
+    let meter = Arc::new(Meter::new(fetch.reporter.clone(), label));
     loop {
         let outcome = receive(&fetch.store, &fetch.connection, pin, unpack, &meter).await;
         match outcome {

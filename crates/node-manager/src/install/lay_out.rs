@@ -150,7 +150,9 @@ fn fill_version(
         Program::Object(pin) => {
             let blob = store.blobs().path_of(layout::key(&pin.digest));
             // The mode belongs to the bytes, so a package of the very same bytes can be executed too.
-            store.disk().set_mode(&blob, 0o555)?;
+            if store.disk().metadata(&blob)?.is_none_or(|stat| stat.mode != 0o555) {
+                store.disk().set_mode(&blob, 0o555)?;
+            }
             staged.link_from(&blob, &bin)?;
         }
         Program::InPackage { package, path } => {

@@ -11,7 +11,9 @@ mod receive;
 mod room;
 mod unpack;
 
-pub(crate) use execute::{Fetch, InstallError, Reporter, bring_in, find_envelope, pin_overrides};
+pub(crate) use execute::{
+    Fetch, InstallError, Reporter, bring_in, find_envelope, pin_overrides, prepare,
+};
 pub(crate) use lay_out::{
     LayOutError, NewInstallation, VersionContent, lay_out_installation, lay_out_version,
 };

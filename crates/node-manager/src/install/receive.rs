@@ -90,7 +90,7 @@ pub(crate) async fn receive_again(
     pin: &Pin,
     reporter: Arc<dyn Reporter>,
 ) -> Result<(), ReceiveError> {
-    let meter = Arc::new(Meter::new(reporter));
+    let meter = Arc::new(Meter::new(reporter, &pin.object.to_string()));
     attempts(store, connection, pin, Goal::Place, &meter).await.map(drop)
 }
 
@@ -157,13 +157,19 @@ impl ReceiveError {
 /// was counted by the one before.
 pub(super) struct Meter {
     reporter: Arc<dyn Reporter>,
+    label: String,
     position: AtomicU64,
 }
 
 impl Meter {
-    /// Nothing is there.
-    pub(super) fn new(reporter: Arc<dyn Reporter>) -> Meter {
-        Meter { reporter, position: AtomicU64::new(0) }
+    /// Nothing is there of what is called `label`.
+    pub(super) fn new(reporter: Arc<dyn Reporter>, label: &str) -> Meter {
+        Meter { reporter, label: label.to_owned(), position: AtomicU64::new(0) }
+    }
+
+    /// All bytes are there, and now this is done with them.
+    fn goes_on(&self, doing: &str) {
+        self.reporter.phase(&format!("{doing} {}", self.label));
     }
 
     /// So many bytes are there now; fewer than before, if some were wrong.
@@ -272,7 +278,7 @@ fn take_in(
         // The pieces ended early: the other side knows why. What is there stays for the next attempt.
         return Err(ReceiveError::Cut { object: object(), at: intake.position, size: pin.size });
     }
-    let Intake { staged, hasher, there, .. } = intake;
+    let Intake { staged, hasher, there, meter, .. } = intake;
     let found = hasher.finish();
     if found != pin.digest {
         drop(unpacked);
@@ -303,9 +309,15 @@ fn take_in(
     .map_err(disk_error)?;
     let unpacked = match (unpacked, unpack) {
         (Some(unpacked), _) => Some(unpacked),
-        (None, Some(key)) => Some(unpack_blob(store, pin, key).map_err(unpack_error)?),
+        (None, Some(key)) => {
+            meter.goes_on("unpacking");
+            Some(unpack_blob(store, pin, key).map_err(unpack_error)?)
+        }
         (None, None) => None,
     };
+    if unpacked.is_some() {
+        meter.goes_on("forcing to the disk");
+    }
     let outcome = unpacked.map(|unpacked| unpacked.publish(store)).transpose();
     Ok(Attempt::Done(outcome.map_err(disk_error)?))
 }
@@ -390,7 +402,7 @@ mod tests {
     #[test]
     fn what_an_earlier_attempt_received_counts_once_and_what_was_wrong_not_at_all() {
         let counted = Arc::new(Counted::default());
-        let meter = Meter::new(counted.clone());
+        let meter = Meter::new(counted.clone(), "it");
         // Half of it arrives and the connection is lost; it goes on; then it begins anew.
         for (position, done) in [(0, 0), (30, 30), (50, 50), (50, 50), (80, 80), (0, 0), (100, 100)]
         {

@@ -13,7 +13,7 @@ use super::{instances, store};
 use crate::failure::Failure;
 use crate::install::{
     Fetch, InstallError, NewInstallation, Reporter, Shortage, VersionContent, bring_in,
-    find_envelope, lay_out_installation, lay_out_version, pin_overrides,
+    find_envelope, lay_out_installation, lay_out_version, pin_overrides, prepare,
 };
 use crate::inventory;
 use crate::layout::{self, VersionName};
@@ -199,7 +199,7 @@ pub(super) async fn revert(
     Ok(OperationResult::Installation(core.installation_body(id).await?))
 }
 
-/// Asks the repository, and records the answer: running the operation again installs the same.
+/// Asks the repository. The answer is kept with the next thing that is: until then nothing is made of it.
 async fn decide_envelope(
     core: &Arc<Core>,
     entry: &Arc<Entry>,
@@ -209,12 +209,10 @@ async fn decide_envelope(
     entry.phase("asking the repository");
     let envelope = find_envelope(connection, &request.reference, &core.config.profiles).await?;
     let packages = pin_overrides(connection, &request.packages, &envelope).await?;
-    entry
-        .decide(|memo| {
-            memo.envelope = Some(envelope.clone());
-            memo.packages = Some(packages);
-        })
-        .await?;
+    entry.consider(|memo| {
+        memo.envelope = Some(envelope.clone());
+        memo.packages = Some(packages);
+    });
     Ok(envelope)
 }
 
@@ -232,15 +230,20 @@ async fn fetch(
         digests: core.digest_locks.clone(),
         reporter: entry.clone(),
     };
-    match bring_in(&fetch, envelope).await {
+    let prepared = match prepare(&fetch, envelope).await {
         Err(InstallError::NoRoom(shortage)) => {
             // Where it cannot be told what could go, that is said when somebody wants it to go.
             let garbage = store::garbage(core).await.ok();
             let reclaimable = garbage.map(|lines| lines.iter().map(|line| line.bytes).sum());
-            Err(InstallError::NoRoom(Shortage { reclaimable, ..shortage }).into())
+            return Err(InstallError::NoRoom(Shortage { reclaimable, ..shortage }).into());
         }
-        outcome => Ok(outcome?),
+        outcome => outcome?,
+    };
+    if !prepared.is_complete() {
+        // What was received must be found wanted after a restart.
+        entry.keep().await?;
     }
+    Ok(bring_in(&fetch, prepared).await?)
 }
 
 /// Refuses what is no update, and says which: another application, or nothing newer.

@@ -276,7 +276,18 @@ impl Entry {
 
     /// Records what was decided, synced, before it is acted on.
     pub(crate) async fn decide(&self, change: impl FnOnce(&mut Memo)) -> Result<(), Unusable> {
+        self.consider(change);
+        self.write().await
+    }
+
+    /// Decides something that nothing was made of yet, and that may be decided anew after a crash. It is
+    /// recorded with the next thing that is; a collection respects it at once.
+    pub(crate) fn consider(&self, change: impl FnOnce(&mut Memo)) {
         self.change(|live| change(&mut live.record.memo));
+    }
+
+    /// Records what was decided. Synced.
+    pub(crate) async fn keep(&self) -> Result<(), Unusable> {
         self.write().await
     }
 

@@ -1,7 +1,7 @@
 //! Collecting what nothing refers to. Owns the order that makes it safe beside running operations;
 //! what is garbage, `garbage` decides.
 //!
-//! An operation records what it counts on before it looks into the store, and a look holds the store's
+//! An operation says (in memory at least) what it counts on before it looks into the store, and a look holds the store's
 //! lock shared. Here the lock is held alone from reading those records to taking the names away. So what
 //! an operation has seen was wanted before it looked, and stays; what goes, it has not seen. Operations
 //! are read before links, since one that ends in between has made its links by then.
