@@ -90,9 +90,22 @@ fn a_hostile_archive_writes_nothing_anywhere() {
         fs::remove_file(directory.join("victim")).unwrap();
         std::os::unix::fs::symlink("/tmp", directory.join("out")).unwrap();
         let linked = pack(world, "link.tar", &["tar", "-cf"], &directory);
+        world.publish("demo/honest", "1.0.0", &[]);
+        let program = world.write("program.sh", "#!/bin/sh\n");
         for (name, archive) in [("climb", &climbing), ("link", &linked)] {
-            world.publish(&format!("demo/{name}"), "1.0.0", &[("evil", archive)]);
-            let refused = world.refused(&["install", &format!("demo/{name}")]);
+            let manifest = world.manifest(
+                &format!("demo/{name}"),
+                "1.0.0",
+                &program,
+                &[],
+                &[("evil", archive)],
+            );
+            let refused = world.refused(&["app", "publish", manifest.to_str().unwrap()]);
+            assert_eq!(refused["code"], "unsafe-archive", "{refused}");
+            // A node does not believe that every publisher looks.
+            world.json(&["object", "upload", name, archive.to_str().unwrap()]);
+            let package = format!("evil={name}");
+            let refused = world.refused(&["install", "demo/honest", "--package", &package]);
             assert_eq!(refused["code"], "unsafe-archive", "{refused}");
         }
         assert!(!world.path("victim").exists() && !world.path("node/victim").exists());

@@ -163,7 +163,7 @@ fn what_nobody_measured_may_amount_to_what_the_configuration_says() {
         pack.arg("-C").arg(data.parent().unwrap()).arg("file");
         assert!(pack.status().unwrap().success());
         world.own(&archive);
-        let manifest = world.manifest("demo/wide", "1.0.0", &data, &[("data", &archive)], &[]);
+        let manifest = world.manifest("demo/wide", "1.0.0", &data, &[], &[("data", &archive)]);
         let publish = ["app", "publish", manifest.to_str().unwrap()];
         let refused = world.refused(&publish);
         assert_eq!(refused["code"], "too-large", "{refused}");
