@@ -90,7 +90,8 @@ pub enum Limit {
 /// twice, so what is on disk afterwards is never more than this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// Entries that were delivered.
+    /// Entries of the archive. The root, and a hard link of a name to itself, count although there is
+    /// nothing to create, and so are not delivered.
     pub entries: u64,
     /// Bytes of content of all files; a hard link adds none.
     pub unpacked_bytes: u64,
