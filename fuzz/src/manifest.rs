@@ -6,7 +6,8 @@ use unpacker::ManifestReader;
 /// Reads `data` as a manifest, then once more with the last line that it ought to have.
 pub fn manifest(data: &[u8]) {
     if let Ok(lines) = read(data) {
-        let body = data[..data.len() - 1].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let body =
+            data[..data.len() - 1].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let (body, last) = data.split_at(body);
         assert_eq!(lines, body.iter().filter(|byte| **byte == b'\n').count() as u64);
         let last = String::from_utf8_lossy(last);

@@ -138,7 +138,10 @@ fn compare(tree: &Path, measured: &Measured) {
 fn agrees(line: &Line, node: &Node) {
     match (&line.kind, node) {
         (Kind::Directory, Node::Directory) => {}
-        (Kind::File { size, executable, digest }, Node::File { mode, size: on_disk, digest: found, .. }) => {
+        (
+            Kind::File { size, executable, digest },
+            Node::File { mode, size: on_disk, digest: found, .. },
+        ) => {
             assert_eq!((size, digest), (on_disk, found), "{line:?}");
             assert_eq!(*mode, if *executable { 0o555 } else { 0o444 }, "{line:?}");
         }

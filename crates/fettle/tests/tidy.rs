@@ -148,7 +148,9 @@ fn sources() -> Vec<PathBuf> {
             [files_below(&dir.join("src"), "rs"), files_below(&dir.join("tests"), "rs")].concat()
         })
         .collect();
-    files.extend(["fuzz/src", "fuzz/targets"].iter().flat_map(|dir| files_below(&root().join(dir), "rs")));
+    files.extend(
+        ["fuzz/src", "fuzz/targets"].iter().flat_map(|dir| files_below(&root().join(dir), "rs")),
+    );
     files.sort();
     assert!(!files.is_empty());
     files

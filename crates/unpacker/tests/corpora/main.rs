@@ -5,7 +5,8 @@
 //! every archive and Debian package in that directory (`.ci/long corpora` fills one).
 //! What we refuse and others take is listed in `refused.rs` with the rule; anything else is a failure.
 #![expect(clippy::disallowed_methods, reason = "trees of a test need not outlast a power cut")]
-#![allow(clippy::unwrap_used, reason = "the lint knows test functions, not what they call")]
+#![expect(clippy::unwrap_used, reason = "the lint knows test functions, not what they call")]
+#![expect(clippy::print_stdout, reason = "what was seen is for the page of proofs")]
 
 mod archives;
 mod peers;
@@ -19,7 +20,7 @@ use durable::Tree;
 use unpacker::{How, Isolation, Sandbox, Source, UnpackError, Unpacker};
 
 use archives::Archive;
-use tree::{Listing, differences, list, removable};
+use tree::{Listing, Node, differences, list, removable};
 
 /// Packages of cargo's cache that are read where nobody asked for all.
 const SAMPLE: usize = 40;
@@ -89,7 +90,7 @@ fn one(archive: &Archive, report: &mut Report) -> Result<(), String> {
     };
     report.archives += 1;
     report.entries += ours.len() as u64;
-    report.bytes += ours.values().map(|node| node.size()).sum::<u64>();
+    report.bytes += ours.values().map(Node::size).sum::<u64>();
     let mut all = Vec::new();
     for peer in peers::of(archive.container) {
         let Some(theirs) = peer.read(&archive.path)? else { continue };

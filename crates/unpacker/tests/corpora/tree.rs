@@ -121,7 +121,7 @@ pub(crate) fn differences(ours: &Listing, theirs: &Listing) -> Vec<String> {
         match (ours.get(path), theirs.get(path)) {
             (Some(one), Some(other)) => {
                 let agree = one.kind == other.kind
-                    && told_alike(one.seconds, other.seconds)
+                    && told_alike(one.seconds.as_ref(), other.seconds.as_ref())
                     && told_alike(one.shared.as_ref(), other.shared.as_ref());
                 if !agree {
                     found.push(format!("{name}: {one} / {other}"));
@@ -143,7 +143,7 @@ pub(crate) fn differences(ours: &Listing, theirs: &Listing) -> Vec<String> {
     found
 }
 
-fn told_alike<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+fn told_alike<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
     one.is_none() || other.is_none() || one == other
 }
 
