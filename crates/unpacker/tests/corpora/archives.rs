@@ -35,6 +35,37 @@ pub(crate) fn of_cargo(most: usize) -> Vec<Archive> {
         .collect()
 }
 
+/// Those of the fuzzers' seeds that real tools made of a tree with one of everything: executable files,
+/// links of both kinds, long names and such that are not ASCII, holes.
+pub(crate) fn of_seeds() -> Vec<Archive> {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/tree");
+    MADE.iter().map(|name| of_file(seeds.join(name)).unwrap()).collect()
+}
+
+const MADE: [&str; 21] = [
+    "v7.tar",
+    "ustar.tar",
+    "ustar.tar.gz",
+    "ustar.tar.bz2",
+    "ustar.tar.xz",
+    "ustar.tar.zst",
+    "two-parts.tar.gz",
+    "two-parts.tar.bz2",
+    "oldgnu.tar",
+    "gnu.tar",
+    "posix.tar",
+    "bsd-pax.tar",
+    "sparse-gnu.tar",
+    "sparse-0.0.tar",
+    "sparse-0.1.tar",
+    "sparse-1.0.tar",
+    "stored.zip",
+    "deflate.zip",
+    "bzip2.zip",
+    "descriptors.zip",
+    "bsd.zip",
+];
+
 /// Everything in a directory.
 pub(crate) fn below(dir: &Path) -> Vec<Archive> {
     let archives: Vec<Archive> = files(dir).into_iter().filter_map(of_file).collect();

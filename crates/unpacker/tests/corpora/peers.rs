@@ -15,7 +15,7 @@ pub(crate) struct Peer {
     command: &'static str,
     /// It extracts nothing; its words are the listing.
     tells: bool,
-    /// Directories have the times that the archive says.
+    /// Directories and links, not only files, have the times that the archive says.
     times: bool,
 }
 
@@ -45,7 +45,7 @@ const TARS: [Peer; 2] = [
 
 const ZIPS: [Peer; 3] = [
     // 1: something was odd, and all was extracted.
-    Peer { name: "unzip", command: "unzip -qq \"$1\" || [ $? = 1 ]", tells: false, times: true },
+    Peer { name: "unzip", command: "unzip -qq \"$1\" || [ $? = 1 ]", tells: false, times: false },
     Peer {
         name: "bsdtar",
         command: "bsdtar --no-same-owner --no-same-permissions -xf \"$1\"",
@@ -65,7 +65,10 @@ with zipfile.ZipFile(sys.argv[1]) as archive:
         kind = "d" if m.is_dir() else "l" if stat.S_ISLNK(mode) else "f"
         # It reads the time of the directory only, not the extra field that is more exact.
         time = "-" if b"UT" in m.extra else calendar.timegm(m.date_time)
-        print(kind, m.filename.rstrip("/").encode().hex(), len(content),
+        # Python takes code page 437 for granted; a name from Unix has the bytes of its file system.
+        unix = m.create_system == 3 and not m.flag_bits & 0x800
+        name = m.filename.rstrip("/").encode("cp437" if unix else "utf-8")
+        print(kind, name.hex(), len(content),
               hashlib.sha256(content).hexdigest(), int(mode & 0o111 != 0), time,
               content.hex() if kind == "l" else "-")
 ' "$1""#;
@@ -94,8 +97,8 @@ impl Peer {
         };
         removable(dir.path());
         if !self.times {
-            let directories = listing.values_mut().filter(|node| node.kind == Kind::Directory);
-            directories.for_each(|node| node.seconds = None);
+            let no_file = |node: &&mut Node| !matches!(node.kind, Kind::File { .. });
+            listing.values_mut().filter(no_file).for_each(|node| node.seconds = None);
         }
         if !done.status.success() {
             return Err(format!("{} cannot read it: {words}", self.name));
