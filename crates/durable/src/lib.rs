@@ -41,4 +41,4 @@ pub use disk::{DirEntry, Disk, Guest, Kind, Space, Stat, Thrown};
 pub use error::{DiskError, Refused, Verb};
 pub use lock::{Lock, LockMode};
 pub use stage::{IfExists, Published, StagedFile, StagedReader};
-pub use tree::{Mended, NewFile, Seal, StagedDir, Tree, TreeFile};
+pub use tree::{Mended, NewFile, Seal, StagedDir, Tree, TreeFile, TreeSync};

@@ -45,6 +45,14 @@ pub struct Tree {
     directories: BTreeMap<PathBuf, Option<SystemTime>>,
 }
 
+/// Forces what was written of a tree to the disk, from any thread, while it goes on being written.
+#[derive(Debug, Clone)]
+pub struct TreeSync {
+    gate: Gate,
+    top: Arc<OwnedFd>,
+    path: PathBuf,
+}
+
 /// What happens to the directories of a finished tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seal {
@@ -83,6 +91,12 @@ impl Tree {
     /// Where the tree lies, as errors name it.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A handle that syncs. What it forces to the disk early, the publication need not wait for; it
+    /// makes nothing durable that matters by itself.
+    pub fn syncing(&self) -> TreeSync {
+        TreeSync { gate: self.gate.clone(), top: self.top.clone(), path: self.path.clone() }
     }
 
     /// Makes a directory (0755 until it is closed) or, if it is there already, notes its time. The
@@ -240,6 +254,14 @@ impl Tree {
         work: impl FnOnce(&mut Self) -> io::Result<T>,
     ) -> Result<T, DiskError> {
         work(self).map_err(|error| DiskError::new(Verb::Stage, &self.path.join(path), error))
+    }
+}
+
+impl TreeSync {
+    /// Syncs the file system of the tree.
+    pub fn sync(&self) -> Result<(), DiskError> {
+        let synced = self.gate.sync_fs(self.top.as_fd());
+        synced.map_err(|error| DiskError::new(Verb::Sync, &self.path, error))
     }
 }
 

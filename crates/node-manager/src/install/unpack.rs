@@ -99,7 +99,7 @@ fn limits(measured: Option<Measured>, unmeasured: Limits) -> Limits {
 fn writers(container: Container) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     match container {
-        Container::Tar => cores.clamp(1, 4),
+        Container::Tar => (cores - 1).clamp(1, 4),
         Container::Zip => cores.clamp(1, 8),
     }
 }

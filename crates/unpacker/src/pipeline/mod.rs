@@ -6,6 +6,7 @@
 //! first. The manifest has the archive's order whatever finishes when.
 
 mod content;
+mod early;
 mod order;
 mod writers;
 
@@ -25,6 +26,7 @@ use durable::{NewFile, Seal, Tree, TreeFile};
 use crate::error::UnpackError;
 use crate::job::How;
 use crate::manifest::ManifestWriter;
+use crate::pipeline::early::Early;
 use crate::pipeline::order::Order;
 use crate::pipeline::writers::{Content, Job, PIECE, PIECES, Piece, Writers};
 
@@ -77,8 +79,10 @@ fn unpack(
     let dropped = std::thread::scope(|scope| {
         let started = (how.writers > 0).then(|| Writers::start(scope, how.writers)).transpose();
         let writers = started.map_err(|error| UnpackError::Start { message: error.to_string() })?;
+        let early = (how.writers > 0).then(|| Early::start(scope, tree.syncing())).transpose();
+        let early = early.map_err(|error| UnpackError::Start { message: error.to_string() })?;
         let order = Order::new(ManifestWriter::new(manifest));
-        let mut work = Work { tree: &mut *tree, writers, order, buffer: Vec::new() };
+        let mut work = Work { tree: &mut *tree, writers, early, order, buffer: Vec::new() };
         let dropped = read(&mut work)?;
         work.settle()?;
         work.order.finish()?.close()?;
@@ -93,6 +97,8 @@ struct Work<'t> {
     tree: &'t mut Tree,
     /// `None`: files are written by the reading thread itself.
     writers: Option<Writers>,
+    /// `None`: nothing is synced before the end.
+    early: Option<Early>,
     order: Order<TreeFile>,
     buffer: Vec<u8>,
 }
@@ -163,6 +169,9 @@ impl Work<'_> {
     }
 
     fn submit(&mut self, entry: Entry, file: NewFile, content: Content) -> Result<(), UnpackError> {
+        if let (Some(early), EntryKind::File { size, .. }) = (&mut self.early, &entry.kind) {
+            early.count(*size)?;
+        }
         let number = self.order.begin(entry.clone());
         if let Some(writers) = &mut self.writers {
             writers.submit(Job { number, entry, file, content });

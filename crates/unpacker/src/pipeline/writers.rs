@@ -3,10 +3,11 @@
 //! They begin nothing by themselves and share nothing but two channels: jobs to them, words back. What
 //! is on its way is bounded by the length of the channel of jobs and of the one of pieces.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 
@@ -56,6 +57,8 @@ pub(super) struct Writers {
     words: Receiver<Word>,
     on_the_way: usize,
     free: Vec<Vec<u8>>,
+    /// What was written on the reading thread and not asked for yet.
+    here: VecDeque<(u64, Result<Digest, UnpackError>)>,
 }
 
 impl Writers {
@@ -74,18 +77,33 @@ impl Writers {
                 .stack_size(STACK)
                 .spawn_scoped(scope, move || write_files(&queue, &sender))?;
         }
-        Ok(Writers { jobs, words, on_the_way: 0, free: Vec::new() })
+        Ok(Writers { jobs, words, on_the_way: 0, free: Vec::new(), here: VecDeque::new() })
     }
 
-    /// Hands a file over; waits while too many are on their way.
+    /// Hands a file over. While too many are on their way, one that is all here is written on this
+    /// thread instead of waiting: then neither is idle.
     pub(super) fn submit(&mut self, job: Job) {
         self.on_the_way += 1;
+        let job = match self.jobs.try_send(job) {
+            Ok(()) => return,
+            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job,
+        };
+        if let Content::Whole(_) = job.content {
+            let (number, free) = (job.number, &mut self.free);
+            let mut give_back = |buffer| free.push(buffer);
+            let outcome = write_file(job, &mut Vec::new(), &mut give_back);
+            self.here.push_back((number, outcome));
+            return;
+        }
         // It fails only if every thread has panicked, and then the scope panics.
         let _ = self.jobs.send(job);
     }
 
     /// Something that a thread has finished, if there is any.
     pub(super) fn finished(&mut self) -> Option<(u64, Result<Digest, UnpackError>)> {
+        if let Some(finished) = self.written_here() {
+            return Some(finished);
+        }
         loop {
             let word = self.words.try_recv().ok()?;
             if let Some(finished) = self.take(word) {
@@ -96,6 +114,9 @@ impl Writers {
 
     /// The next thing that a thread finishes; `None` when nothing is on its way.
     pub(super) fn wait(&mut self) -> Option<(u64, Result<Digest, UnpackError>)> {
+        if let Some(finished) = self.written_here() {
+            return Some(finished);
+        }
         while self.on_the_way > 0 {
             let word = self.words.recv().ok()?;
             if let Some(finished) = self.take(word) {
@@ -103,6 +124,12 @@ impl Writers {
             }
         }
         None
+    }
+
+    fn written_here(&mut self) -> Option<(u64, Result<Digest, UnpackError>)> {
+        let finished = self.here.pop_front();
+        self.on_the_way -= usize::from(finished.is_some());
+        finished
     }
 
     /// An empty buffer of [`PIECE`] bytes.
@@ -162,8 +189,8 @@ fn write_files(queue: &Mutex<Receiver<Job>>, words: &Sender<Word>) {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
         let number = job.number;
-        let free = |buffer| drop(words.send(Word::Free(buffer)));
-        let outcome = write_file(job, &mut buffer, &free);
+        let mut free = |buffer| drop(words.send(Word::Free(buffer)));
+        let outcome = write_file(job, &mut buffer, &mut free);
         if words.send(Word::Finished { number, outcome }).is_err() {
             return; // the reading thread has given up
         }
@@ -173,7 +200,7 @@ fn write_files(queue: &Mutex<Receiver<Job>>, words: &Sender<Word>) {
 fn write_file(
     job: Job,
     buffer: &mut Vec<u8>,
-    free: &dyn Fn(Vec<u8>),
+    free: &mut dyn FnMut(Vec<u8>),
 ) -> Result<Digest, UnpackError> {
     let Job { entry, file, content, .. } = job;
     let failed = |error: DiskError| UnpackError::write(&entry, &error);
