@@ -418,19 +418,22 @@ async fn a_power_cut_at_any_disk_operation_is_survived() {
     println!("{cuts} power cuts");
 }
 
-/// The process lives on, and says what is wrong: a full disk is `no-space` and not `internal`, and whatever
-/// was begun is cleared up at once, not only by the next manager.
+/// The process lives on, and says what is wrong: a full disk or quota is `no-space` and not `internal`, a
+/// broken one is not `no-space`, and whatever was begun is cleared up at once, not only by the next manager.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_at_any_operation_is_said_so_and_leaves_nothing_behind() {
+async fn a_full_or_broken_disk_at_any_operation_is_said_so_and_leaves_nothing_behind() {
     const ENOSPC: i32 = 28;
+    const EDQUOT: i32 = 122;
+    const EIO: i32 = 5;
     let world = World::start().await;
     for (offset, case) in cases(&world).await.iter().enumerate() {
         let mut at = offset % stride(FULL);
         loop {
             let run = Run::prepare(&world, case).await;
-            run.recorder.play(Script::FailOnce { at, errno: ENOSPC });
+            let errno = [ENOSPC, EDQUOT, EIO][at % 3];
+            run.recorder.play(Script::FailOnce { at, errno });
             let submitted = run.machine.node.node().submit(run.operation, &case.change).await;
-            let when = format!("{}, full at {at}", case.name);
+            let when = format!("{}, error {errno} at {at}", case.name);
             let error = match submitted {
                 Ok(_) => run.machine.end_of(run.operation).await.error,
                 Err(client::ClientError::Refused { body, .. }) => Some(*body),
@@ -439,7 +442,8 @@ async fn a_full_disk_at_any_operation_is_said_so_and_leaves_nothing_behind() {
             let over = run.recorder.tried() <= at;
             run.recorder.play(Script::Nothing);
             if let Some(error) = &error {
-                assert_eq!(error.code, wire::Code::NoSpace, "{when}: {error:#?}");
+                let code = if errno == EIO { wire::Code::Internal } else { wire::Code::NoSpace };
+                assert_eq!(error.code, code, "{when}: {error:#?}");
                 let staged = names_in(&run.machine.root.join("staging"));
                 // What gc was to remove may still be there.
                 let expected = |name: &String| case.name == "gc" && name.starts_with("receive-");
@@ -478,6 +482,6 @@ fn stride(usual: usize) -> usize {
 }
 
 const KILLS: usize = 9;
-const FULL: usize = 9;
+const FULL: usize = 8;
 const CUTS: usize = 97;
 const SEED: u64 = 0x6665_7474_6c65;
