@@ -6,6 +6,7 @@ use std::io;
 use ::bzip2::{Decompress, Status};
 
 use crate::decode::bzip2::bits::Bits;
+use crate::decode::bzip2::fast;
 use crate::decode::bzip2::scan::MAGIC_BITS;
 use crate::decode::input::damaged;
 
@@ -23,8 +24,13 @@ pub(super) enum Outcome {
 }
 
 /// Decodes a block of a stream of this level (1 to 9).
-pub(super) fn decode(bits: &Bits, level: u8) -> Outcome {
+pub(super) fn decode(bits: &Bits, level: u8, decoder: &mut fast::Decoder) -> Outcome {
     let Some(checksum) = bits.word(MAGIC_BITS) else { return Outcome::Short };
+    if let Some(content) = decoder.decode(bits, level, MOST) {
+        return Outcome::Whole(content);
+    }
+    // Its memory makes room for that of the other one.
+    *decoder = fast::Decoder::default();
     let mut stream = Bits::default();
     for part in [&[b'B', b'Z', b'h', b'0' + level][..], bits.as_bytes()] {
         stream.append(&Bits::cut(part, 0, part.len() * 8));

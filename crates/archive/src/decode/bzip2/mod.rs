@@ -12,6 +12,7 @@
 
 mod bits;
 mod block;
+mod fast;
 mod pool;
 mod scan;
 
@@ -131,7 +132,7 @@ impl<R: Read> Streams<R> {
             bits.append(&next.bits);
             (end, joined) = (next.end, joined + 1);
             if end == End::Magic {
-                outcome = block::decode(&bits, level);
+                outcome = block::decode(&bits, level, &mut fast::Decoder::default());
             }
         }
         let (bytes, rest) = match outcome {

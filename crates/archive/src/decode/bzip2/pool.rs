@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::decode::bzip2::bits::Bits;
 use crate::decode::bzip2::block::{Outcome, decode};
+use crate::decode::bzip2::fast;
 
 /// A block to decode.
 struct Job {
@@ -55,7 +56,7 @@ impl Pool {
                 // It cannot fail: the pool holds the other end too.
                 let _ = jobs.send(job);
             }
-            _ => run(&job),
+            _ => run(&job, &mut fast::Decoder::default()),
         }
         receiver
     }
@@ -74,18 +75,19 @@ impl Drop for Pool {
 }
 
 fn work(queue: &Mutex<Receiver<Job>>) {
+    let mut decoder = fast::Decoder::default();
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            Ok(job) => run(&job),
+            Ok(job) => run(&job, &mut decoder),
             Err(_) => return,
         }
     }
 }
 
-fn run(job: &Job) {
+fn run(job: &Job, decoder: &mut fast::Decoder) {
     // Where nobody waits any more, the reader was dropped.
-    let _ = job.answer.send(decode(&job.bits, job.level));
+    let _ = job.answer.send(decode(&job.bits, job.level, decoder));
 }
 
 /// More threads decode faster than anything behind them can take.

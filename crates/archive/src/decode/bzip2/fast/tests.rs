@@ -1,0 +1,1 @@
+//! What the fast decoder answers is right, and it does answer for what is usual.
