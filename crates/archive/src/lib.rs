@@ -32,7 +32,8 @@
 //! - `check`: the rules; pure. It is fed raw entries in archive order and answers checked ones.
 //! - `tar`, `zip`: the two formats, parsed here and nowhere else.
 //! - `decode`: the encodings around a tar, one file each. What they declare is parsed and limited
-//!   there; the bytes are decoded by flate2, bzip2, zstd and lzma-rust2.
+//!   there; the bytes are decoded by flate2, bzip2, zstd and lzma-rust2, usual blocks of bzip2 by
+//!   code of its own.
 //! - `pack`: the one form of tar that fettle writes.
 
 mod check;

@@ -1,5 +1,6 @@
-//! Decodes one block, given as the bits from its magic on: as a stream of its own, which is what
-//! the decoder understands, with the block's checksum verified by it.
+//! Decodes one block, given as the bits from its magic on: by the fast decoder where that answers,
+//! else as a stream of its own, which is what the `bzip2` crate understands. That one is the judge
+//! of what is wrong, and decodes what is rare: randomized blocks, and such of very long runs.
 
 use std::io;
 
@@ -23,13 +24,13 @@ pub(super) enum Outcome {
     Damaged,
 }
 
-/// Decodes a block of a stream of this level (1 to 9).
+/// Decodes a block of a stream of this level (1 to 9), with its checksum verified.
 pub(super) fn decode(bits: &Bits, level: u8, decoder: &mut fast::Decoder) -> Outcome {
     let Some(checksum) = bits.word(MAGIC_BITS) else { return Outcome::Short };
     if let Some(content) = decoder.decode(bits, level, MOST) {
         return Outcome::Whole(content);
     }
-    // Its memory makes room for that of the other one.
+    // Its memory makes room for that of the other decoder.
     *decoder = fast::Decoder::default();
     let mut stream = Bits::default();
     for part in [&[b'B', b'Z', b'h', b'0' + level][..], bits.as_bytes()] {

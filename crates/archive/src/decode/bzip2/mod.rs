@@ -6,9 +6,10 @@
 //! follow one another as the format has it and that the checksum of each stream is right. Where a
 //! block turns out not to end at a magic, it stood there by chance, and the next segment is added.
 //!
-//! Memory: for each thread four bytes for each byte of a block (900 kB at level 9), and for each
-//! block in flight (two more than threads) its bits and at most 2 MiB of content. With two threads
-//! that is below 32 MiB, and about half of it with usual data.
+//! Memory: for each thread five bytes for each byte of a block (900 kB at level 9); for each block
+//! in flight (two more than threads) its bits, and at most 2 MiB of content, or that and four bytes
+//! for each byte of a block whose content is longer. With two threads that is below 32 MiB, and
+//! below 26 MiB with usual data.
 
 mod bits;
 mod block;

@@ -1,6 +1,6 @@
 //! A canonical prefix code: looked up by the next ten bits, which most codes do not exceed.
 
-use crate::decode::bzip2::fast::bits::Input;
+use crate::decode::bzip2::fast::input::Input;
 
 /// Bits of the longest code.
 pub(super) const LONGEST: usize = 20;
@@ -107,5 +107,58 @@ impl Code {
         let length = (SHORT + 1..=LONGEST).find(|length| bits < self.ends[*length])?;
         let code = (bits >> (LONGEST - length)) as i32;
         self.entries.get((code + self.bases[length]) as usize).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_every_length_are_read() {
+        // 0, 10, 110 and so on; the two of twenty bits fill it.
+        let lengths: Vec<u8> = (1..=20).chain([20]).collect();
+        let code = Code::new(&lengths).unwrap();
+        let mut bits = String::new();
+        for (symbol, length) in lengths.iter().enumerate() {
+            bits += &"1".repeat(usize::from(*length) - 1);
+            bits += if symbol == 20 { "1" } else { "0" };
+        }
+        let bytes: Vec<u8> = (0..bits.len().div_ceil(8))
+            .map(|at| {
+                u8::from_str_radix(&format!("{:0<8}", &bits[at * 8..bits.len().min(at * 8 + 8)]), 2)
+                    .unwrap()
+            })
+            .collect();
+        let mut input = Input::new(&bytes);
+        for symbol in 0..=20 {
+            input.fill();
+            let entry = code.next(&mut input).unwrap();
+            let expected = match symbol {
+                0 | 1 => (0, symbol + 1, false),
+                20 => (0, 0, true),
+                _ => (symbol - 1, 0, false),
+            };
+            assert_eq!((entry.place(), entry.digit(), entry.is_last()), expected);
+        }
+        assert_eq!(input.position(), bits.len());
+    }
+
+    #[test]
+    fn what_no_symbol_has_is_not_read() {
+        for lengths in [&[1, 2][..], &[2, 2, 12]] {
+            let code = Code::new(lengths).unwrap();
+            let mut input = Input::new(&[0xff; 8]);
+            input.fill();
+            assert!(code.next(&mut input).is_none());
+        }
+    }
+
+    #[test]
+    fn more_symbols_than_bits_tell_apart_are_no_code() {
+        for lengths in [&[1, 1, 20][..], &[1, 1, 1], &[2, 2, 2, 2, 10], &[1; 258]] {
+            assert!(Code::new(lengths).is_none());
+        }
+        assert!(Code::new(&[2, 2, 2, 2]).is_some());
     }
 }

@@ -8,15 +8,15 @@
 //! Memory: five bytes for each byte of a block (4.5 MB at level 9) and 100 KiB, kept from block to
 //! block.
 
-mod bits;
 mod code;
 mod front;
+mod input;
 mod runs;
 mod symbols;
 mod transform;
 
 use crate::decode::bzip2::bits::Bits;
-use crate::decode::bzip2::fast::bits::Input;
+use crate::decode::bzip2::fast::input::Input;
 use crate::decode::bzip2::fast::runs::Runs;
 use crate::decode::bzip2::fast::symbols::Symbols;
 use crate::decode::bzip2::fast::transform::Transform;
@@ -33,8 +33,14 @@ impl Decoder {
     /// The content of a block of a stream of this level, if it has at most `most` bytes.
     pub(super) fn decode(&mut self, bits: &Bits, level: u8, most: usize) -> Option<Vec<u8>> {
         let mut input = Input::new(bits.as_bytes());
-        input.take(MAGIC_BITS as u32 - 32);
-        input.take(32);
+        let (checksum, content) = self.block(&mut input, level, most)?;
+        (input.position() == bits.len() && crc(&content) == checksum).then_some(content)
+    }
+
+    /// A block, wherever it ends, and the checksum that it should have.
+    fn block(&mut self, input: &mut Input<'_>, level: u8, most: usize) -> Option<(u32, Vec<u8>)> {
+        input.take(MAGIC_BITS as u32 / 2);
+        input.take(MAGIC_BITS as u32 / 2);
         let checksum = input.take(32);
         // Randomized blocks have not been written since 1999.
         let randomized = input.take(1) == 1;
@@ -42,14 +48,13 @@ impl Decoder {
         if randomized {
             return None;
         }
-        let length = self.symbols.read(&mut input, usize::from(level) * 100_000)?;
-        if input.position() != bits.len() || origin >= length {
+        let length = self.symbols.read(input, usize::from(level) * 100_000)?;
+        if origin >= length {
             return None;
         }
         let mut runs = Runs::new(length, most);
         self.transform.undo(&mut self.symbols, length, origin, &mut runs)?;
-        let content = runs.finish()?;
-        (crc(&content) == checksum).then_some(content)
+        Some((checksum, runs.finish()?))
     }
 }
 

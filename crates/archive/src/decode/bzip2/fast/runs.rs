@@ -54,9 +54,9 @@ impl Runs {
     fn eight(&mut self, eight: [u8; 8]) -> usize {
         let bytes = u64::from_le_bytes(eight);
         let different = bytes ^ (bytes << 8 | self.last);
-        let equal = !((different & !HIGH) + !HIGH | different) & HIGH & self.open;
-        let fourth =
-            equal & (equal << 8 | self.equal >> 56) & (equal << 16 | self.equal >> 48);
+        // The highest bit of each byte that is zero here, without a carry between bytes.
+        let equal = !(((different & !HIGH) + !HIGH) | different) & HIGH & self.open;
+        let fourth = equal & (equal << 8 | self.equal >> 56) & (equal << 16 | self.equal >> 48);
         if fourth != 0 {
             let taken = fourth.trailing_zeros() as usize / 8 + 1;
             self.content.extend_from_slice(&eight[..taken]);
@@ -81,5 +81,54 @@ impl Runs {
     /// All content; `None` if a count is missing.
     pub(super) fn finish(self) -> Option<Vec<u8>> {
         (!self.counting).then_some(self.content)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As the format has it, byte by byte.
+    pub(in super::super) fn plain(bytes: &[u8]) -> Option<Vec<u8>> {
+        let (mut content, mut equal) = (Vec::new(), 0);
+        for (at, byte) in bytes.iter().enumerate() {
+            if equal == 4 {
+                content.extend(std::iter::repeat_n(bytes[at - 1], usize::from(*byte)));
+                equal = 0;
+                continue;
+            }
+            equal = if equal > 0 && bytes[at - 1] == *byte { equal + 1 } else { 1 };
+            content.push(*byte);
+        }
+        (equal < 4).then_some(content)
+    }
+
+    proptest! {
+        #[test]
+        fn runs_are_expanded_wherever_they_are_cut(
+            bytes in prop::collection::vec(prop_oneof![4 => 0..2_u8, 1 => any::<u8>()], 0..300),
+            parts in prop::collection::vec(1..40_usize, 1..9),
+        ) {
+            let expected = plain(&bytes);
+            let most = expected.as_ref().map_or(1 << 20, Vec::len);
+            let expand = |most| {
+                let (mut runs, mut left) = (Runs::new(bytes.len(), most), &bytes[..]);
+                for part in parts.iter().cycle() {
+                    if left.is_empty() {
+                        break;
+                    }
+                    let (now, later) = left.split_at(left.len().min(*part));
+                    runs.add(now)?;
+                    left = later;
+                }
+                runs.finish()
+            };
+            prop_assert_eq!(expand(most), expected);
+            if let Some(less) = most.checked_sub(1) {
+                prop_assert_eq!(expand(less).filter(|_| !bytes.is_empty()), None);
+            }
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The symbols of a block, read into the bytes that the transform made of it.
 
-use crate::decode::bzip2::fast::bits::{Input, READY};
 use crate::decode::bzip2::fast::code::{Code, LONGEST};
 use crate::decode::bzip2::fast::front::Front;
+use crate::decode::bzip2::fast::input::{Input, READY};
 
 /// Symbols that share a code.
 const GROUP: usize = 50;
