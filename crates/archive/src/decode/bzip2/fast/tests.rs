@@ -138,3 +138,26 @@ fn a_block_that_states_another_checksum_is_not_answered() {
     let checksum = block.word(MAGIC_BITS).unwrap();
     assert_eq!(decoder.decode(&stating(&block, block.len(), !checksum), 1, 99), None);
 }
+
+#[test]
+fn a_block_that_ends_before_its_bits_is_not_answered() {
+    let mut block = block(b"hello hello hello", 1);
+    block.append(&Bits::cut(&[0], 0, 1));
+    assert_eq!(Decoder::default().decode(&block, 1, 99), None);
+}
+
+#[test]
+fn a_block_has_no_more_bytes_than_its_level_says() {
+    let mut noise = noise(7);
+    let block = block(&(0..5000).map(|_| noise() as u8).collect::<Vec<_>>(), 1);
+    let read = |most| {
+        let mut input = Input::new(block.as_bytes());
+        // What comes before the sets of bytes.
+        for count in [24, 24, 32, 25] {
+            input.take(count);
+        }
+        Symbols::default().read(&mut input, most)
+    };
+    assert_eq!(read(5000), Some(5000));
+    assert_eq!(read(4999), None);
+}
