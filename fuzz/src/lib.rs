@@ -22,6 +22,7 @@ const LIMITS: Limits = Limits {
     largest_file: 1 << 19,
     metadata_bytes: 32 << 10,
     inodes: 300,
+    disk_bytes: u64::MAX,
     longest_path: 4096,
     window: 1 << 20,
 };

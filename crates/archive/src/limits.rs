@@ -22,14 +22,16 @@ pub struct Limits {
     pub inodes: u64,
     /// Most bytes of one path.
     pub longest_path: u32,
+    /// Most bytes that the tree may take on a disk; see [`Measured::disk_bytes`].
+    pub disk_bytes: u64,
     /// Largest window that the encoding (or an entry of a zip) may ask for; see
     /// [`Measured::window`].
     pub window: u64,
 }
 
 impl Limits {
-    /// The most bytes that a decoded tar may have as a whole: content, a generous four KiB of
-    /// headers an entry, and room for padding. What lies behind the end marker is drained to
+    /// The most bytes that a decoded tar may have as a whole: content, the longest
+    /// extended header for each entry, and room for padding. What lies behind the end marker is drained to
     /// verify the encoding's checksums, and only this bounds it.
     pub(crate) fn stream_bytes(&self) -> u64 {
         self.unpacked_bytes
@@ -48,6 +50,7 @@ impl Default for Limits {
             metadata_bytes: 64 << 20,
             inodes: 4_000_000,
             longest_path: EntryPath::LONGEST as u32,
+            disk_bytes: u64::MAX,
             window: 128 << 20,
         }
     }
@@ -75,6 +78,9 @@ pub enum Limit {
     /// [`Limits::longest_path`].
     #[error("bytes in one path")]
     LongestPath,
+    /// [`Limits::disk_bytes`].
+    #[error("bytes on the disk")]
+    DiskBytes,
     /// [`Limits::window`].
     #[error("bytes of decompression window")]
     Window,
@@ -139,5 +145,5 @@ pub struct Summary {
     pub dropped: Dropped,
 }
 
-const HEADERS_AN_ENTRY: u64 = 4096;
-const PADDING: u64 = 64 << 20;
+const HEADERS_AN_ENTRY: u64 = 1 << 20;
+const PADDING: u64 = 4 << 30;

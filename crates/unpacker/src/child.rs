@@ -1,5 +1,5 @@
 //! The process that unpacks. Its directory is the tree, its standard input the archive, its standard
-//! output one line that says how it ended; it has nothing else.
+//! output one line that says how it ended; the manager gives it nothing else.
 //!
 //! It dies with the process that started it, so that nothing is written after that one's successor has
 //! cleared up.

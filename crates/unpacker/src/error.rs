@@ -93,7 +93,7 @@ impl UnpackError {
             _ => None,
         };
         UnpackError::Write {
-            entry: entry.path.as_path().to_string_lossy().into_owned(),
+            entry: printable(entry.path.as_path()),
             size,
             message: reason(error),
             errno: error.raw_os_error(),
@@ -127,6 +127,11 @@ impl From<DiskError> for UnpackError {
     fn from(error: DiskError) -> UnpackError {
         UnpackError::Tree { message: reason(&error), errno: error.raw_os_error() }
     }
+}
+
+/// A name as text for people: no control characters, and not longer than a line.
+fn printable(path: &std::path::Path) -> String {
+    path.to_string_lossy().escape_debug().take(200).collect()
 }
 
 /// What the system said, without the path in staging, which means nothing to a user.

@@ -89,6 +89,7 @@ struct LimitsWords {
     metadata_bytes: u64,
     inodes: u64,
     longest_path: u32,
+    disk_bytes: u64,
     window: u64,
 }
 

@@ -4,6 +4,8 @@
 //! - Landlock: nothing can be opened, made or removed outside of the tree; nothing in it be executed; no
 //!   TCP; no signals to, and no abstract sockets of, other processes. The rights that it keeps in the
 //!   tree are those that writing one takes.
+//! - A filter of system calls: no sockets of any kind (Landlock leaves those with paths, and UDP), no
+//!   `io_uring`, no other program, no tracing.
 //! - No new privileges, and, where the manager is root, none of root's capabilities.
 //! - Bounds on memory, on the length of a file, and no core dump.
 
@@ -11,11 +13,12 @@ use std::path::Path;
 
 use archive::Limits;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 use crate::job::Sandbox;
 
@@ -25,6 +28,12 @@ pub enum SandboxError {
     /// Privileges stay.
     #[error("cannot give up privileges")]
     Privileges(#[source] rustix::io::Errno),
+    /// System calls cannot be filtered.
+    #[error("cannot filter system calls")]
+    Calls(#[from] seccompiler::BackendError),
+    /// The kernel does not take the filter.
+    #[error("the kernel takes no filter of system calls")]
+    Filter(#[from] seccompiler::Error),
     /// Resources stay unlimited.
     #[error("cannot limit memory and files")]
     Resources(#[source] rustix::io::Errno),
@@ -44,6 +53,7 @@ pub enum SandboxError {
 pub fn enter(tree: &Path, limits: &Limits, landlock: bool) -> Result<Sandbox, SandboxError> {
     bound_resources(limits).map_err(SandboxError::Resources)?;
     set_no_new_privs(true).map_err(SandboxError::Privileges)?;
+    filter_calls()?;
     let confined = if landlock { confine(tree)? } else { Sandbox::NoLandlock };
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
@@ -51,7 +61,35 @@ pub fn enter(tree: &Path, limits: &Limits, landlock: bool) -> Result<Sandbox, Sa
     Ok(confined)
 }
 
+fn filter_calls() -> Result<(), SandboxError> {
+    let denied = [
+        libc::SYS_socket,
+        libc::SYS_socketpair,
+        libc::SYS_io_uring_setup,
+        libc::SYS_execve,
+        libc::SYS_execveat,
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_writev,
+    ];
+    let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else {
+        return Ok(()); // seccompiler knows no such processor: the rest of the sandbox holds
+    };
+    let rules = denied.into_iter().map(|call| (call, Vec::new())).collect();
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)?;
+    let program: BpfProgram = filter.try_into()?;
+    Ok(seccompiler::apply_filter(&program)?)
+}
+
 fn confine(tree: &Path) -> Result<Sandbox, SandboxError> {
+    // The first Landlock (Linux 5.13 to 5.18) refuses every hard link between directories, whatever is
+    // allowed: honest archives have them.
+    let can_link = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::Refer);
+    if can_link.is_err() {
+        return Ok(Sandbox::NoLandlock);
+    }
     let within = PathBeneath::new(PathFd::new(tree).map_err(SandboxError::Tree)?, rights());
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(ASKED))?
@@ -95,12 +133,14 @@ fn bound_resources(limits: &Limits) -> rustix::io::Result<()> {
 
 /// The names of all entries are kept while an archive is checked.
 fn metadata(limits: &Limits) -> u64 {
-    limits.metadata_bytes.saturating_add(limits.entries.saturating_mul(100))
+    // What was stated is anything; what is counted is bounded.
+    let entries = limits.entries.min(Limits::default().inodes);
+    limits.metadata_bytes.min(Limits::default().metadata_bytes) + entries * 100
 }
 
 /// The newest Landlock that fettle has a use for (Linux 6.12).
 const ASKED: ABI = ABI::V6;
 /// Bytes of memory for buffers, stacks and decoders: several times what is used.
-const MEMORY: u64 = 512 << 20;
+const MEMORY: u64 = 256 << 20;
 /// The manifest is a file too: room for some ten million entries.
 const MANIFEST: u64 = 4 << 30;

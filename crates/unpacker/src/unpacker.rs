@@ -50,7 +50,7 @@ impl Unpacker {
     }
 
     /// Unpacks an archive into `tree`: its files to `files/`, and `manifest` beside. The directories in
-    /// `files` are closed; nothing is synced. Blocking; a process ends with the calling thread.
+    /// `files` are closed; nothing is durable before the tree is published. Blocking; a process ends with the calling thread.
     ///
     /// A stream is read as far as the archive asks for it, or to where the unpacker gave up: what the
     /// rest says (a checksum of the whole) is the caller's to read.

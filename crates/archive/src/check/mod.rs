@@ -250,6 +250,7 @@ impl Checker {
         measured.disk_bytes =
             measured.disk_bytes.saturating_add(blocks.saturating_mul(Measured::BLOCK));
         measured.inodes += inodes;
+        self.within(Limit::DiskBytes, self.summary.measured.disk_bytes, self.limits.disk_bytes)?;
         self.within(Limit::Inodes, self.summary.measured.inodes, self.limits.inodes)
     }
 

@@ -14,6 +14,7 @@ const LIMITS: Limits = Limits {
     metadata_bytes: 1 << 12,
     inodes: 100,
     longest_path: 4096,
+    disk_bytes: u64::MAX,
     window: 1 << 20,
 };
 

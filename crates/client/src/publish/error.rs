@@ -148,9 +148,11 @@ fn archive_hint(called: &str, media: &MediaInfo, error: &archive::Error) -> Stri
             };
             format!("every node would need that much memory; pack it again: {repack}")
         }
-        archive::Error::TooLarge { .. } => {
-            "split it into several packages, or allow more with --max-unpacked".to_owned()
-        }
+        archive::Error::TooLarge {
+            limit: archive::Limit::UnpackedBytes | archive::Limit::LargestFile,
+            ..
+        } => "split it into several packages, or allow more with --max-unpacked".to_owned(),
+        archive::Error::TooLarge { .. } => "split it into several packages".to_owned(),
         archive::Error::Unsafe { .. } | archive::Error::Ambiguous { .. } => {
             "pack it again without that entry".to_owned()
         }

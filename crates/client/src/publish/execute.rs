@@ -177,8 +177,9 @@ async fn hash(
             let called = path.display().to_string();
             let work = move || prepare(Source::at(&path)?, media, limits, &*listener);
             let mut prepared = blocking(work).await?;
-            if let Use::Package(_) = used {
-                prepared = measure::figures(prepared, &used, &called)?.0;
+            let is_package = |used: &&Use| matches!(used, Use::Package(_));
+            if let Some(package) = more.iter().chain([&used]).find(is_package) {
+                prepared = measure::figures(prepared, package, &called)?.0;
             }
             let prepared = Arc::new(prepared);
             let uses = more.into_iter().chain([used]);

@@ -301,11 +301,14 @@ fn note(fetch: &Fetch, label: &str, outcome: &Outcome) {
             fetch.reporter.note(format!("{label}: {what} of {count} entries were left out"));
         }
     }
-    if outcome.sandbox == Sandbox::NoLandlock {
-        fetch
-            .reporter
-            .note(format!("{label}: unpacked without Landlock, which this kernel does not offer"));
-    }
+    let without = match outcome.sandbox {
+        Sandbox::NoLandlock => {
+            "without Landlock, which this kernel does not offer (Linux 5.19 does)"
+        }
+        Sandbox::Partial => "with a part of Landlock, as far as this kernel offers it",
+        Sandbox::Full | Sandbox::None => return,
+    };
+    fetch.reporter.note(format!("{label}: unpacked {without}"));
 }
 
 /// Between attempts after a lost connection; about eight seconds in all.

@@ -311,7 +311,13 @@ fn take_in(
         (Some(unpacked), _) => Some(unpacked),
         (None, Some(key)) => {
             meter.goes_on("unpacking");
-            Some(unpack_blob(store, pin, key).map_err(unpack_error)?)
+            match unpack_blob(store, pin, key) {
+                Err(error) if error.is_final() || error.is_no_space() => {
+                    discard_unused(store, pin).map_err(disk_error)?;
+                    return Err(unpack_error(error));
+                }
+                unpacked => Some(unpacked.map_err(unpack_error)?),
+            }
         }
         (None, None) => None,
     };
@@ -320,6 +326,15 @@ fn take_in(
     }
     let outcome = unpacked.map(|unpacked| unpacked.publish(store)).transpose();
     Ok(Attempt::Done(outcome.map_err(disk_error)?))
+}
+
+/// Removes a blob that was right and is of no use, unless something else has it.
+fn discard_unused(store: &Store, pin: &Pin) -> Result<(), DiskError> {
+    let key = layout::key(&pin.digest);
+    match store.disk().metadata(&store.blobs().path_of(key))? {
+        Some(stat) if stat.nlink == 1 => store.blobs().remove(key),
+        _ => Ok(()),
+    }
 }
 
 fn mismatch(pin: &Pin, found: Digest) -> ReceiveError {

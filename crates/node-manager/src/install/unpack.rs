@@ -71,7 +71,7 @@ fn unpack(
         container: key.container(),
         encoding: key.encoding(),
         limits,
-        writers: writers(key.container()),
+        writers: writers(key.container(), limits.window, store.unmeasured().window),
     };
     let mut tree = store.disk().stage_dir()?;
     let outcome = store.unpacker().unpack(&mut tree, how, source)?;
@@ -89,18 +89,29 @@ fn limits(measured: Option<Measured>, unmeasured: Limits) -> Limits {
         largest_file: measured.largest_file,
         inodes: measured.inodes,
         longest_path: measured.deepest_path,
+        disk_bytes: match measured.disk_bytes {
+            0 if measured.inodes > 0 => u64::MAX, // younger than the other figures too
+            bytes => bytes,
+        },
         // Memory is this machine's, whatever was measured.
-        window: measured.window.min(unmeasured.window),
+        window: match measured.window {
+            0 => unmeasured.window, // figures of before it was one of them
+            window => window.min(unmeasured.window),
+        },
         metadata_bytes: Limits::default().metadata_bytes,
     }
 }
 
-/// Threads beside the one that decodes. Of a zip, whose files are unpacked by them, one for each core.
-fn writers(container: Container) -> usize {
+/// Threads beside the one that decodes. Of a zip, whose files are unpacked by them, one for each core, and
+/// no more than the windows of all of them together may take.
+fn writers(container: Container, window: u64, ceiling: u64) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     match container {
         Container::Tar => (cores - 1).clamp(1, 4),
-        Container::Zip => cores.clamp(1, 8),
+        Container::Zip => {
+            let windows = ceiling.checked_div(window).unwrap_or(u64::MAX);
+            cores.min(usize::try_from(windows).unwrap_or(usize::MAX)).clamp(1, 8)
+        }
     }
 }
 

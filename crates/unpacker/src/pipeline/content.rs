@@ -24,7 +24,11 @@ impl Filling {
         size: u64,
         sparse: Option<SparseMap>,
     ) -> Result<Filling, DiskError> {
-        let file = file.create()?;
+        let mut file = file.create()?;
+        if sparse.is_some() {
+            // Its length first: one that no file can have is refused before its holes are hashed.
+            file.set_len(size)?;
+        }
         Ok(Filling { file, size, sparse, extent: 0, within: 0, hashed: 0, hasher: Hasher::new() })
     }
 
@@ -54,8 +58,7 @@ impl Filling {
 
     /// Finishes the file.
     pub(super) fn finish(mut self) -> Result<Digest, DiskError> {
-        if self.file.len() < self.size {
-            self.file.set_len(self.size)?;
+        if self.sparse.is_some() {
             self.hash_hole(self.size);
         }
         self.file.close()?;

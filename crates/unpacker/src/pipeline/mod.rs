@@ -126,8 +126,9 @@ impl Work<'_> {
                         loop {
                             let mut piece = self.piece();
                             piece.fill(|buffer| entries.read_content(buffer))?;
+                            let last = piece.is_empty();
                             // One that is not taken has a reason that comes with the next word.
-                            if piece.is_empty() || sender.send(piece).is_err() {
+                            if sender.send(piece).is_err() || last {
                                 break;
                             }
                         }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
@@ -31,7 +32,7 @@ pub(super) struct Job {
 pub(super) enum Content {
     /// It is all there.
     Whole(Piece),
-    /// It comes in pieces, which end when all of it has come.
+    /// It comes in pieces; an empty one says that all of it has come.
     Pieces(Receiver<Piece>),
     /// It lies in a zip.
     Packed(Packed, Arc<File>),
@@ -57,7 +58,7 @@ pub(super) struct Writers {
     words: Receiver<Word>,
     on_the_way: usize,
     free: Vec<Vec<u8>>,
-    /// What was written on the reading thread and not asked for yet.
+    /// What is finished and was not asked for yet.
     here: VecDeque<(u64, Result<Digest, UnpackError>)>,
 }
 
@@ -132,8 +133,15 @@ impl Writers {
         finished
     }
 
-    /// An empty buffer of [`PIECE`] bytes.
+    /// An empty buffer of [`PIECE`] bytes: one that a thread has given back, where there is one. So there
+    /// are no more of them than fit on the way, however large a file is.
     pub(super) fn piece(&mut self) -> Piece {
+        while let Ok(word) = self.words.try_recv() {
+            match word {
+                Word::Free(buffer) => self.free.push(buffer),
+                Word::Finished { number, outcome } => self.here.push_back((number, outcome)),
+            }
+        }
         let buffer = self.free.pop().unwrap_or_else(|| vec![0; PIECE]);
         Piece { buffer, len: 0 }
     }
@@ -190,7 +198,10 @@ fn write_files(queue: &Mutex<Receiver<Job>>, words: &Sender<Word>) {
         let Ok(job) = job else { return };
         let number = job.number;
         let mut free = |buffer| drop(words.send(Word::Free(buffer)));
-        let outcome = write_file(job, &mut buffer, &mut free);
+        // A thread that panics must not leave the others waiting for its word.
+        let written = catch_unwind(AssertUnwindSafe(|| write_file(job, &mut buffer, &mut free)));
+        let panicked = |_| Err(UnpackError::Died { how: "a thread panicked".to_owned() });
+        let outcome = written.unwrap_or_else(panicked);
         if words.send(Word::Finished { number, outcome }).is_err() {
             return; // the reading thread has given up
         }
@@ -211,9 +222,15 @@ fn write_file(
             free(piece.buffer);
         }
         Content::Pieces(pieces) => {
+            let mut whole = false;
             for piece in pieces {
+                whole = piece.is_empty();
                 filling.push(piece.bytes()).map_err(failed)?;
                 free(piece.buffer);
+            }
+            if !whole {
+                // The reading thread has met an error, and tells it.
+                return Err(UnpackError::Input { message: "it ended early".to_owned() });
             }
         }
         Content::Packed(packed, input) => {

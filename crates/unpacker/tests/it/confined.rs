@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -16,6 +17,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_unpack-archive");
 fn can(landlock: bool) -> Vec<String> {
     let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(outside.path().join("secret"), "secret").unwrap();
+    let _socket = UnixListener::bind(outside.path().join("socket")).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let tried = Command::new(PROGRAM)
@@ -51,6 +53,10 @@ fn without_landlock_it_works_and_says_so() {
     let can = can(false);
     assert_eq!(can[0], "NoLandlock");
     assert!(can.contains(&"read outside".to_owned()), "{can:?}");
+    // What needs no Landlock holds: no sockets, no other program.
+    for what in ["connect", "reach a socket with a path", "open a UDP socket", "run a program"] {
+        assert!(!can.contains(&what.to_owned()), "{can:?}");
+    }
     let bytes = tar(&[("a", b'0', "", b"x", 0o644)]);
     let (_dir, outcome) = unpack(&process(false), how(Container::Tar, 1), &bytes);
     assert_eq!(outcome.unwrap().sandbox, Sandbox::NoLandlock);

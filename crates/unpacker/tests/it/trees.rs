@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Write};
+use std::process::{Command, Stdio};
 
-use archive::{Container, Limits};
+use archive::{Container, Encoding, Limits};
 use proptest::prelude::*;
 use unpacker::manifest::Kind;
 use unpacker::{Fault, How, ManifestReader, UnpackError};
@@ -104,6 +105,7 @@ fn an_archive_stops_at_the_first_byte_beyond_what_was_measured() {
         Limits { unpacked_bytes: 1999, ..exact },
         Limits { largest_file: 999, ..exact },
         Limits { entries: 1, ..exact },
+        Limits { disk_bytes: 4095, ..exact },
     ] {
         let (dir, outcome) = unpack(&process(true), with(limits), &bytes);
         let Err(UnpackError::Archive { fault: Fault::TooLarge, .. }) = outcome else {
@@ -112,6 +114,60 @@ fn an_archive_stops_at_the_first_byte_beyond_what_was_measured() {
         let written = listing(&dir.path().join("files"));
         assert!(written.len() < 2, "{limits:?}: {written:?}");
     }
+}
+
+/// One file of zeros, as long as its header says or cut off, that compresses to next to nothing.
+fn one_large_file(size: u64, is_there: u64) -> Vec<u8> {
+    let mut entry = tar(&[("large", b'0', "", b"", 0o644)])[..512].to_vec();
+    entry[124..135].copy_from_slice(format!("{size:011o}").as_bytes());
+    entry[148..156].copy_from_slice(b"        ");
+    let sum: u32 = entry.iter().map(|byte| u32::from(*byte)).sum();
+    entry[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    let mut zstd = Command::new("zstd")
+        .arg("-qc")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = zstd.stdin.take().unwrap();
+    let writing = std::thread::spawn(move || {
+        stdin.write_all(&entry).unwrap();
+        let end = if is_there == size { size.next_multiple_of(512) + 1024 } else { is_there };
+        let zeros = vec![0; 1 << 20];
+        let mut left = end;
+        while left > 0 {
+            let now = left.min(zeros.len() as u64);
+            stdin.write_all(&zeros[..now as usize]).unwrap();
+            left -= now;
+        }
+    });
+    let output = zstd.wait_with_output().unwrap();
+    writing.join().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+#[test]
+fn a_file_larger_than_the_memory_of_the_process_is_unpacked() {
+    // Buffers and stacks get 256 MiB, names 64, windows 128, and what entries are counted with 400.
+    let size = 1 << 30;
+    let small =
+        Limits { metadata_bytes: 1 << 20, entries: 10, window: 8 << 20, ..Limits::default() };
+    let how = How { encoding: Encoding::Zstd, limits: small, ..how(Container::Tar, 1) };
+    let (dir, outcome) = unpack(&process(true), how, &one_large_file(size, size));
+    outcome.unwrap();
+    assert_eq!(dir.path().join("files/large").metadata().unwrap().len(), size);
+}
+
+#[test]
+fn a_file_that_is_cut_off_is_not_made_up_to_its_size() {
+    let how = How { encoding: Encoding::Zstd, ..how(Container::Tar, 1) };
+    let (dir, outcome) = unpack(&process(true), how, &one_large_file(1 << 32, 1 << 20));
+    assert!(
+        matches!(outcome, Err(UnpackError::Archive { fault: Fault::Malformed, .. })),
+        "{outcome:?}"
+    );
+    assert!(dir.path().join("files/large").metadata().unwrap().len() <= 1 << 20);
 }
 
 #[test]

@@ -10,7 +10,8 @@
 
 use std::fs::{File, OpenOptions, read_dir};
 use std::io::Read;
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
 fn try_all(outside: &Path, address: &str, landlock: bool) -> ExitCode {
     let sandbox = unpacker::sandbox::enter(Path::new("."), &Limits::default(), landlock).unwrap();
     let secret = outside.join("secret");
-    let attempts: [(&str, bool); 11] = [
+    let attempts: [(&str, bool); 13] = [
         ("make a file inside", File::create("inside").is_ok()),
         (
             "link inside",
@@ -48,6 +49,8 @@ fn try_all(outside: &Path, address: &str, landlock: bool) -> ExitCode {
         ("move out", std::fs::rename("inside", outside.join("moved")).is_ok()),
         ("run a program", Command::new("/bin/true").status().is_ok()),
         ("connect", TcpStream::connect(address).is_ok()),
+        ("reach a socket with a path", UnixStream::connect(outside.join("socket")).is_ok()),
+        ("open a UDP socket", UdpSocket::bind("127.0.0.1:0").is_ok()),
         ("read the system", std::fs::read("/etc/hostname").is_ok()),
     ];
     println!("{sandbox:?}");
