@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -167,6 +167,16 @@ impl Gate {
         self.change(
             || Ok(fs::fchmod(file, mode_of(mode))?),
             |()| Ok(Op::Chmod { file: ino(file)?, mode: mode & 0o777 }),
+        )
+    }
+
+    /// Sets the permission bits of what a handle without rights holds.
+    pub(crate) fn chmod_held(&self, held: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
+        // fchmod refuses such a handle; its name in /proc leads to the very file, whatever happens to names.
+        let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+        self.change(
+            || Ok(fs::chmod(path.as_str(), mode_of(mode))?),
+            |()| Ok(Op::Chmod { file: ino(held)?, mode: mode & 0o777 }),
         )
     }
 

@@ -237,8 +237,15 @@ fn open_tree(disk: Disk, boot: &str) -> Result<(Disk, Lock, Journal), OpenError>
     for directory in [layout::blobs(), layout::trees(), layout::apps(), layout::operations()] {
         disk.make_dir(&directory, 0o755)?;
     }
-    disk.empty_trash()?;
-    disk.empty_staging_except(|name| name.starts_with(layout::PARTIAL))?;
+    // What cannot be deleted (a program may have left files of another account) must not keep the node down.
+    for emptied in
+        [disk.empty_trash(), disk.empty_staging_except(|name| name.starts_with(layout::PARTIAL))]
+    {
+        if let Err(error) = emptied {
+            let error: &(dyn std::error::Error + 'static) = &error;
+            tracing::warn!(error, "what was thrown away stays on the disk");
+        }
+    }
     forget_other_boots(&disk, boot)?;
     close_trees(&disk)?;
     let journal = Journal::open(disk.clone()).map_err(|error| match error {

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs;
+use rustix::fs::{self, Mode, OFlags};
 
 use super::{Disk, Kind, STAGING, TRASH, read};
 use crate::error::{DiskError, Refused, Verb};
@@ -167,12 +167,14 @@ impl Disk {
     /// Gives the owner all rights on a directory that lacks them: an ordinary user can neither empty
     /// nor rename it otherwise.
     fn open_for_change(&self, dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
-        let dir = open_child(dir, name)?;
-        let mode = fs::fstat(&dir)?.st_mode & 0o777;
+        // Without asking for the right to read it, which may be what it lacks.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let held = fs::openat(dir, name, flags, Mode::empty())?;
+        let mode = fs::fstat(&held)?.st_mode & 0o777;
         if mode & 0o700 == 0o700 {
             return Ok(());
         }
-        self.inner.gate.chmod(dir.as_fd(), mode | 0o700)
+        self.inner.gate.chmod_held(held.as_fd(), mode | 0o700)
     }
 }
 

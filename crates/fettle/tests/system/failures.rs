@@ -1,6 +1,7 @@
 //! What cannot be installed says why, and leaves nothing behind.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::archives::{a_crate, pack};
@@ -71,6 +72,34 @@ fn an_override_that_names_no_object_is_refused() {
         assert_eq!(refused["code"], "not-found");
         assert!(refused.to_string().contains("site/missing"), "{refused}");
         nothing_is_installed(world);
+    });
+}
+
+#[test]
+fn directories_that_a_program_has_locked_keep_neither_delete_nor_the_manager_from_anything() {
+    as_every_account(|world| {
+        world.with_node();
+        let program = world.write(
+            "locks.sh",
+            "#!/bin/sh\nmkdir -p a/b c && chmod 0 a/b && chmod 0300 a c\ntouch ready\nexec sleep 1000\n",
+        );
+        let manifest = world.manifest("demo/locks", "1.0.0", &program, &[], &[]);
+        world.json(&["app", "publish", manifest.to_str().unwrap()]);
+        world.json(&["install", "demo/locks", "--start"]);
+        world.json(&["instance", "create", "locks/1", "--start"]);
+        world.json(&["delete", "--stop", "locks/1/1"]);
+        // What a crash has left of a delete.
+        world.node_mut().kill();
+        let trash = world.root().join("trash/left");
+        fs::create_dir_all(trash.join("inner")).unwrap();
+        world.own(&world.root().join("trash/left/inner"));
+        world.own(&trash);
+        fs::set_permissions(trash.join("inner"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&trash, fs::Permissions::from_mode(0)).unwrap();
+        world.start_node();
+        assert!(!trash.exists());
+        world.json(&["delete", "--stop", "locks/1/2"]);
+        assert_eq!(fs::read_dir(world.root().join("trash")).unwrap().count(), 0);
     });
 }
 

@@ -128,7 +128,10 @@ pub(crate) fn switch(
         point_workspace(disk, id, version)
     };
     let moved = work();
-    if let Err(error) = packages::sweep(disk, id) {
+    // After a failure the instance may still use any of them.
+    if moved.is_ok()
+        && let Err(error) = packages::sweep(disk, id)
+    {
         tracing::warn!(instance = %id, %error, "copies that nothing uses stay until it moves again");
     }
     moved.map_err(|source| InstanceError::Disk { instance: id.clone(), source })

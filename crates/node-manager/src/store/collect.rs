@@ -51,11 +51,16 @@ pub(crate) fn collect(store: &Store, wanted: Wanted<'_>) -> Result<CollectedBody
         trees: count(GarbageKind::Tree),
         partial: count(GarbageKind::Partial),
     };
+    // One that cannot be deleted keeps the others from nothing.
+    let mut failed = None;
     for gone in thrown {
-        collected.bytes = collected.bytes.saturating_add(allocated(store.disk(), &gone.path())?);
-        Thrown::delete(gone)?;
+        let bytes = allocated(store.disk(), &gone.path()).unwrap_or_default();
+        match Thrown::delete(gone) {
+            Ok(()) => collected.bytes = collected.bytes.saturating_add(bytes),
+            Err(error) => drop(failed.get_or_insert(error)),
+        }
     }
-    Ok(collected)
+    failed.map_or(Ok(collected), |error| Err(error.into()))
 }
 
 fn find(store: &Store, wanted: Wanted<'_>) -> Result<Vec<Garbage>, RootsError> {

@@ -207,15 +207,13 @@ impl Look<'_> {
     ) -> Result<HashMap<Mark, bool>, String> {
         let mut known = HashMap::new();
         // What a path was that comes again: earlier names of it stay what they were.
-        let mut before: HashMap<Mark, (u64, Digest)> = HashMap::new();
+        let mut before: HashMap<Mark, LineKind> = HashMap::new();
         for (number, line) in (0..).zip(lines) {
             let line = line.map_err(|error| error.to_string())?;
             let path = line.path.as_path();
             let this = mark(path);
             if last.get(&this).is_some_and(|holds| number < *holds) {
-                if let LineKind::File { size, digest, .. } = line.kind {
-                    before.insert(this, (size, digest));
-                }
+                before.insert(this, first(&line.kind, &before));
                 continue;
             }
             before.remove(&this);
@@ -233,7 +231,7 @@ impl Look<'_> {
     }
 
     /// What is wrong with an entry.
-    fn line(&self, line: &Line, before: &HashMap<Mark, (u64, Digest)>) -> Option<String> {
+    fn line(&self, line: &Line, before: &HashMap<Mark, LineKind>) -> Option<String> {
         let path = self.files.join(line.path.as_path());
         let stat = match self.store.disk().metadata(&path) {
             Ok(Some(stat)) => stat,
@@ -247,28 +245,30 @@ impl Look<'_> {
                 let mode = if *executable { 0o555 } else { 0o444 };
                 self.file(&path, stat, Some(mode), (*size, *digest))
             }
-            LineKind::Symlink { target } => {
-                if stat.kind != Kind::Link {
-                    return Some(is(stat, "a symbolic link"));
-                }
-                match self.store.disk().read_link(&path) {
-                    Ok(Some(found)) if found == target.as_path() => None,
-                    Ok(found) => {
-                        Some(format!("it leads to `{}`", found.unwrap_or_default().display()))
+            LineKind::Symlink { target } => self.link(&path, stat, target.as_path()),
+            LineKind::HardLink { .. } => match first(&line.kind, before) {
+                LineKind::File { size, digest, .. } => self.file(&path, stat, None, (size, digest)),
+                LineKind::Symlink { target } => self.link(&path, stat, target.as_path()),
+                LineKind::Directory => Some("it is another name of a directory".to_owned()),
+                LineKind::HardLink { original } => {
+                    let original = original.as_path();
+                    match self.store.disk().metadata(&self.files.join(original)) {
+                        Ok(Some(first)) if first.ino == stat.ino => None,
+                        _ => Some(format!("it is another file than `{}`", original.display())),
                     }
-                    Err(error) => Some(words(&error)),
                 }
-            }
-            LineKind::HardLink { original } => {
-                let original = original.as_path();
-                if let Some(content) = before.get(&mark(original)) {
-                    return self.file(&path, stat, None, *content);
-                }
-                match self.store.disk().metadata(&self.files.join(original)) {
-                    Ok(Some(first)) if first.ino == stat.ino => None,
-                    _ => Some(format!("it is another file than `{}`", original.display())),
-                }
-            }
+            },
+        }
+    }
+
+    fn link(&self, path: &Path, stat: Stat, target: &Path) -> Option<String> {
+        if stat.kind != Kind::Link {
+            return Some(is(stat, "a symbolic link"));
+        }
+        match self.store.disk().read_link(path) {
+            Ok(Some(found)) if found == target => None,
+            Ok(found) => Some(format!("it leads to `{}`", found.unwrap_or_default().display())),
+            Err(error) => Some(words(&error)),
         }
     }
 
@@ -294,7 +294,11 @@ impl Look<'_> {
     /// What is there and has no line, and directories that are not closed.
     fn beside(&mut self, tree: &Path, known: &HashMap<Mark, bool>) {
         let disk = self.store.disk();
-        for entry in disk.list(tree).unwrap_or_default() {
+        let top = disk.list(tree).unwrap_or_else(|error| {
+            self.flaws.push(Flaw { path: None, what: words(&error) });
+            Vec::new()
+        });
+        for entry in top {
             if entry.name != FILES && entry.name != MANIFEST {
                 let what = "it has no place beside the files".to_owned();
                 self.flaws.push(Flaw { path: Some(PathBuf::from(entry.name)), what });
@@ -348,3 +352,8 @@ fn is(stat: Stat, wanted: &str) -> String {
 }
 
 const PIECE: usize = 64 * 1024;
+/// What a further name stands for: what its original was then, if that came again, else the original.
+fn first(kind: &LineKind, before: &HashMap<Mark, LineKind>) -> LineKind {
+    let LineKind::HardLink { original } = kind else { return kind.clone() };
+    before.get(&mark(original.as_path())).unwrap_or(kind).clone()
+}

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use durable::{DirEntry, Disk, DiskError, Kind};
-use model::Digest;
+use model::{Digest, PackageName};
 
 use crate::layout;
-use crate::record::{self, EnvelopeRecord, Memo, Unusable};
+use crate::record::{self, EnvelopeRecord, Memo, PackagesRecord, Unusable};
 
 /// Why it is not known what refers to content.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,9 @@ fn of_installation(
     installation: &Path,
     trees: &mut BTreeSet<String>,
 ) -> Result<(), RootsError> {
+    // Overrides are packages of every version.
+    let overrides: PackagesRecord = record::need(disk, &installation.join(layout::PACKAGES))?;
+    let added: Vec<PackageName> = overrides.packages.into_keys().collect();
     for directory in directories(disk, installation)? {
         if directory.file_name() == Some("instances".as_ref()) {
             for instance in directories(disk, &directory)? {
@@ -78,18 +81,24 @@ fn of_installation(
                 }
             }
         } else {
-            of_version(disk, &directory, trees)?;
+            of_version(disk, &directory, &added, trees)?;
         }
     }
     Ok(())
 }
 
-/// A version is whole, or something is wrong with it: each package of its envelope has its link.
-fn of_version(disk: &Disk, version: &Path, trees: &mut BTreeSet<String>) -> Result<(), RootsError> {
+/// A version is whole, or something is wrong with it: each package of its envelope, and each that was
+/// `added`, has its link.
+fn of_version(
+    disk: &Disk,
+    version: &Path,
+    added: &[PackageName],
+    trees: &mut BTreeSet<String>,
+) -> Result<(), RootsError> {
     let packages = version.join(layout::PACKAGES);
     of_packages(disk, &packages, trees)?;
     let envelope: EnvelopeRecord = record::need(disk, &version.join(layout::ENVELOPE))?;
-    for name in envelope.0.packages.keys() {
+    for name in envelope.0.packages.keys().chain(added) {
         let path = version.join(layout::package(name));
         if disk.metadata(&path)?.is_none() {
             return Err(RootsError::Link { path });

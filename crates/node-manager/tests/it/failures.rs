@@ -9,7 +9,7 @@ use crate::cable::Cable;
 use crate::machine::{Machine, create, install, line_in, new_id, update, update_to};
 use crate::world::{TarEntry, World, envelope, names_in, noise, tar};
 
-async fn publish_with(world: &World, title: &str, package: PinBody) -> EnvelopeBody {
+pub async fn publish_with(world: &World, title: &str, package: PinBody) -> EnvelopeBody {
     let mut published =
         envelope(title, "1.0.0", world.script(&format!("{title}/program"), "exec sleep 1000"));
     published.packages = [("data".parse().unwrap(), package)].into();

@@ -104,6 +104,28 @@ async fn a_store_that_is_whole_is_read_to_its_end_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_of_names_that_came_again_are_no_damage() {
+    let world = World::start().await;
+    let archive = tar(&[
+        ("a", b'0', "", b"what a was", 0o644),
+        ("b", b'1', "a", b"", 0o644),
+        ("c", b'1', "b", b"", 0o644),
+        ("b", b'0', "", b"what b is", 0o644),
+        ("s", b'2', "a", b"", 0o777),
+        ("t", b'1', "s", b"", 0o777),
+        ("s", b'2', "b", b"", 0o777),
+    ]);
+    let pin = world.object("odd/data.tar", &archive);
+    crate::failures::publish_with(&world, "odd", pin.clone()).await;
+    let machine = Machine::start(&world).await;
+    machine.install(install("odd")).await;
+    let files = tree(&machine.root, &pin).join("files");
+    assert_eq!(fs::read(files.join("c")).unwrap(), b"what a was");
+    let found = verified(&machine).await;
+    assert_eq!(found.damaged, 0, "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_damage_to_a_tree_is_named_and_mended_in_place() {
     let world = World::start().await;
     let (pin, _) = publish(&world, "a", "1.0.0").await;
