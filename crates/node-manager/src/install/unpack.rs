@@ -67,11 +67,12 @@ fn unpack(
     source: Source<'_>,
 ) -> Result<Unpacked, UnpackError> {
     let limits = limits(measured, *store.unmeasured());
+    let window = measured.map_or(limits.window, |measured| measured.window);
     let how = How {
         container: key.container(),
         encoding: key.encoding(),
         limits,
-        writers: writers(key.container(), limits.window, store.unmeasured().window),
+        writers: writers(key.container(), window, store.unmeasured().window),
     };
     let mut tree = store.disk().stage_dir()?;
     let outcome = store.unpacker().unpack(&mut tree, how, source)?;
@@ -118,6 +119,15 @@ fn writers(container: Container, window: u64, ceiling: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_windows_of_all_threads_together_stay_below_the_ceiling() {
+        let many = writers(Container::Zip, 0, 128 << 20);
+        assert_eq!(many, std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 8));
+        assert_eq!(writers(Container::Zip, 8 << 20, 128 << 20), many);
+        assert_eq!(writers(Container::Zip, 100 << 20, 128 << 20), 1);
+        assert!(writers(Container::Tar, 128 << 20, 128 << 20) >= 1);
+    }
 
     #[test]
     fn the_figures_of_the_publisher_are_the_limits_and_defaults_hold_without_them() {

@@ -79,9 +79,7 @@ fn unpack(
     let dropped = std::thread::scope(|scope| {
         let started = (how.writers > 0).then(|| Writers::start(scope, how.writers)).transpose();
         let writers = started.map_err(|error| UnpackError::Start { message: error.to_string() })?;
-        // The files of a zip keep every core busy anyway: there, syncing on the way only gets in theirs.
-        let idle = how.writers > 0 && how.container == Container::Tar;
-        let early = idle.then(|| Early::start(scope, tree.syncing())).transpose();
+        let early = (how.writers > 0).then(|| Early::start(scope, tree.syncing())).transpose();
         let early = early.map_err(|error| UnpackError::Start { message: error.to_string() })?;
         let order = Order::new(ManifestWriter::new(manifest));
         let mut work = Work { tree: &mut *tree, writers, early, order, buffer: Vec::new() };
