@@ -146,4 +146,4 @@ pub struct Summary {
 }
 
 const HEADERS_AN_ENTRY: u64 = 1 << 20;
-const PADDING: u64 = 4 << 30;
+const PADDING: u64 = 64 << 20;
