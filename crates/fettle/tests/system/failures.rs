@@ -94,8 +94,8 @@ fn directories_that_a_program_has_locked_keep_neither_delete_nor_the_manager_fro
         fs::create_dir_all(trash.join("inner")).unwrap();
         world.own(&world.root().join("trash/left/inner"));
         world.own(&trash);
-        fs::set_permissions(trash.join("inner"), fs::Permissions::from_mode(0)).unwrap();
-        fs::set_permissions(&trash, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(trash.join("inner"), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(&trash, fs::Permissions::from_mode(0o000)).unwrap();
         world.start_node();
         assert!(!trash.exists());
         world.json(&["delete", "--stop", "locks/1/2"]);
