@@ -37,7 +37,8 @@ pub struct Outcome {
 pub enum Sandbox {
     /// To its directory: Landlock with all that fettle asks of it.
     Full,
-    /// To its directory, by a kernel that knows a part of what fettle asks of Landlock.
+    /// To its directory, by a kernel that knows a part of what fettle asks of Landlock, or filters no
+    /// system calls.
     Partial,
     /// By lowered privileges and resource limits only: this kernel has no Landlock.
     NoLandlock,

@@ -31,9 +31,6 @@ pub enum SandboxError {
     /// System calls cannot be filtered.
     #[error("cannot filter system calls")]
     Calls(#[from] seccompiler::BackendError),
-    /// The kernel does not take the filter.
-    #[error("the kernel takes no filter of system calls")]
-    Filter(#[from] seccompiler::Error),
     /// Resources stay unlimited.
     #[error("cannot limit memory and files")]
     Resources(#[source] rustix::io::Errno),
@@ -53,15 +50,19 @@ pub enum SandboxError {
 pub fn enter(tree: &Path, limits: &Limits, landlock: bool) -> Result<Sandbox, SandboxError> {
     bound_resources(limits).map_err(SandboxError::Resources)?;
     set_no_new_privs(true).map_err(SandboxError::Privileges)?;
-    filter_calls()?;
-    let confined = if landlock { confine(tree)? } else { Sandbox::NoLandlock };
+    let filtered = filter_calls()?;
+    let confined = match if landlock { confine(tree)? } else { Sandbox::NoLandlock } {
+        Sandbox::Full if !filtered => Sandbox::Partial,
+        confined => confined,
+    };
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
     set_capabilities(None, sets).map_err(SandboxError::Privileges)?;
     Ok(confined)
 }
 
-fn filter_calls() -> Result<(), SandboxError> {
+/// Whether system calls are filtered now: a kernel may be built without that.
+fn filter_calls() -> Result<bool, SandboxError> {
     let denied = [
         libc::SYS_socket,
         libc::SYS_socketpair,
@@ -72,13 +73,13 @@ fn filter_calls() -> Result<(), SandboxError> {
         libc::SYS_process_vm_writev,
     ];
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else {
-        return Ok(()); // seccompiler knows no such processor: the rest of the sandbox holds
+        return Ok(false); // seccompiler knows no such processor
     };
     let rules = denied.into_iter().map(|call| (call, Vec::new())).collect();
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)?;
     let program: BpfProgram = filter.try_into()?;
-    Ok(seccompiler::apply_filter(&program)?)
+    Ok(seccompiler::apply_filter(&program).is_ok())
 }
 
 fn confine(tree: &Path) -> Result<Sandbox, SandboxError> {

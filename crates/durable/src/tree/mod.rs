@@ -1,8 +1,8 @@
 //! Writing a tree of files beneath the handle of one directory.
 //!
 //! Entries are written relative to that handle, one component at a time, and no link is followed: an
-//! entry whose way leads through a symbolic link, a planted one too, is an error. Nothing is synced
-//! here and nothing gets its final name; that is what `staged` is for, and a crash leaves nothing but
+//! entry whose way leads through a symbolic link, a planted one too, is an error. Nothing has to
+//! be synced here and nothing gets its final name; that is what `staged` is for, and a crash leaves nothing but
 //! what lies in the directory.
 //!
 //! Files may be written by several threads: [`Tree::begin_file`] finds the directory and hands out what

@@ -1,6 +1,6 @@
 //! A directory built aside in `staging/`, and published whole by one rename.
 //!
-//! Nothing is synced while it is built. [`StagedDir::publish`] closes the directories bottom up,
+//! Nothing has to be synced while it is built. [`StagedDir::publish`] closes the directories bottom up,
 //! forces everything to the disk with one `syncfs`, renames, and syncs the directory that got the
 //! name; so a tree that is seen under its name is whole, whenever the power fails.
 //!

@@ -39,6 +39,17 @@ fn publish_slow(world: &mut World) -> (Proxy, u64) {
     (proxy, size)
 }
 
+/// Begins an install of it whose bytes stop coming in the middle: the way that they come, the operation,
+/// and the node's directory.
+fn install_half(world: &mut World) -> (Proxy, String, PathBuf) {
+    let (proxy, size) = publish_slow(world);
+    world.start_node_from(&proxy.url);
+    proxy.down.hold_after(size / 2);
+    let detached = world.json(&["--server", &proxy.url, "install", "demo/slow", "--detach"]);
+    let operation = detached["operation"].as_str().unwrap().to_owned();
+    (proxy, operation, world.root().canonicalize().unwrap())
+}
+
 /// The unpackers that work beneath this directory.
 fn unpackers(root: &Path) -> Vec<(u32, PathBuf)> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -69,11 +80,7 @@ fn staged_directories(root: &Path) -> usize {
 #[test]
 fn an_unpacker_that_is_killed_fails_its_operation_and_the_next_install_needs_no_download() {
     as_every_account(|world| {
-        let (proxy, size) = publish_slow(world);
-        world.start_node_from(&proxy.url);
-        proxy.down.hold_after(size / 2);
-        let detached = world.json(&["--server", &proxy.url, "install", "demo/slow", "--detach"]);
-        let root = world.root().canonicalize().unwrap();
+        let (proxy, operation, root) = install_half(world);
         let (pid, cwd) = wait_until(|| unpackers(&root).pop());
         assert!(cwd.starts_with(root.join("staging")), "{}", cwd.display());
         wait_until(|| cwd.join("files").exists().then_some(())); // it has given up its rights
@@ -88,8 +95,7 @@ fn an_unpacker_that_is_killed_fails_its_operation_and_the_next_install_needs_no_
         let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         proxy.down.release();
-        let refused =
-            world.refused(&["operation", "wait", detached["operation"].as_str().unwrap()]);
+        let refused = world.refused(&["operation", "wait", &operation]);
         assert!(refused["causes"].to_string().contains("signal 9"), "{refused}");
         assert_eq!(staged_directories(&root), 0);
         let before = proxy.down.passed();
@@ -103,11 +109,7 @@ fn an_unpacker_that_is_killed_fails_its_operation_and_the_next_install_needs_no_
 #[test]
 fn an_unpacker_ends_with_its_manager_and_what_it_wrote_is_gone_after_the_restart() {
     as_every_account(|world| {
-        let (proxy, size) = publish_slow(world);
-        world.start_node_from(&proxy.url);
-        proxy.down.hold_after(size / 2);
-        let detached = world.json(&["--server", &proxy.url, "install", "demo/slow", "--detach"]);
-        let root = world.root().canonicalize().unwrap();
+        let (proxy, operation, root) = install_half(world);
         let (_, cwd) = wait_until(|| unpackers(&root).pop());
         wait_until(|| cwd.join("files/part-1").exists().then_some(()));
         world.node_mut().kill();
@@ -115,7 +117,7 @@ fn an_unpacker_ends_with_its_manager_and_what_it_wrote_is_gone_after_the_restart
         proxy.down.release();
         world.start_node_from(&proxy.url);
         assert!(!cwd.exists());
-        let ended = world.json(&["operation", "wait", detached["operation"].as_str().unwrap()]);
+        let ended = world.json(&["operation", "wait", &operation]);
         assert_eq!((&ended["state"], &ended["error"]), (&json!("done"), &json!(null)));
         assert_eq!(staged_directories(&root), 0);
     });

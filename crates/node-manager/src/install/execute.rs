@@ -305,7 +305,7 @@ fn note(fetch: &Fetch, label: &str, outcome: &Outcome) {
         Sandbox::NoLandlock => {
             "without Landlock, which this kernel does not offer (Linux 5.19 does)"
         }
-        Sandbox::Partial => "with a part of Landlock, as far as this kernel offers it",
+        Sandbox::Partial => "confined only as far as this kernel offers it",
         Sandbox::Full | Sandbox::None => return,
     };
     fetch.reporter.note(format!("{label}: unpacked {without}"));
