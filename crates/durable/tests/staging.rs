@@ -359,6 +359,53 @@ fn a_key_has_one_text() {
     }
 }
 
+/// The rights of root over modes are given up by the thread of this test, which then is what an ordinary
+/// owner is.
+fn become_ordinary() {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let mut sets = capabilities(None).unwrap();
+    let over_modes = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    sets.effective.remove(over_modes);
+    set_capabilities(None, sets).unwrap();
+}
+
+#[test]
+fn directories_that_their_owner_may_not_look_into_are_mended_and_closed_too() {
+    use std::os::unix::fs::PermissionsExt as _;
+    become_ordinary();
+    let scratch = Scratch::new();
+    let disk = disk(&scratch);
+    let build = || {
+        let mut tree = disk.stage_dir().unwrap();
+        for path in ["d/e/right", "d/lost", "f/g"] {
+            tree.write(p(path), path.as_bytes(), 0o444).unwrap();
+        }
+        tree
+    };
+    build().publish(p("tree"), Seal::ReadOnly).unwrap();
+    let at = |path: &str| disk.root().join("tree").join(path);
+    let chmod = |path: &str, mode| {
+        fs::set_permissions(at(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let right = disk.metadata(p("tree/d/e/right")).unwrap().unwrap().ino;
+    chmod("d", 0o755);
+    fs::remove_file(at("d/lost")).unwrap();
+    for (path, mode) in [("d/e", 0), ("d", 0o055), ("f", 0o444), ("", 0o300)] {
+        chmod(path, mode);
+    }
+    assert!(fs::read_dir(at("")).is_err(), "this test has to lack the rights that it took away");
+    let mended = disk.mend_tree(p("tree"), build()).unwrap();
+    assert_eq!(mended, Mended { replaced: 1, modes: 4, removed: 0 });
+    assert_eq!(disk.metadata(p("tree/d/e/right")).unwrap().unwrap().ino, right);
+    for closed in ["", "d", "d/e", "f"] {
+        assert_eq!(fs::metadata(at(closed)).unwrap().permissions().mode() & 0o777, 0o555);
+    }
+    assert_eq!(disk.mend_tree(p("tree"), build()).unwrap(), Mended::default());
+    chmod("", 0);
+    disk.close_tree(p("tree")).unwrap();
+    assert_eq!(fs::metadata(at("")).unwrap().permissions().mode() & 0o777, 0o555);
+}
+
 #[test]
 fn a_mended_tree_keeps_what_is_right_and_whoever_has_a_file_open_keeps_it() {
     use std::os::unix::fs::PermissionsExt as _;

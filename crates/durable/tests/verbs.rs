@@ -291,6 +291,27 @@ fn emptying_takes_what_a_dead_process_left() {
 }
 
 #[test]
+fn what_is_left_in_the_trash_can_be_deleted_by_two_at_a_time() {
+    let scratch = Scratch::new();
+    let disk = disk(&scratch);
+    for round in 0..20 {
+        for name in 0..40 {
+            disk.make_dir(&p("trash").join(format!(".1-{round}{name:02}/a/b/c")), 0o500).unwrap();
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for thrown in disk.left_in_trash().unwrap() {
+                        thrown.delete().unwrap();
+                    }
+                });
+            }
+        });
+        assert!(disk.list(p("trash")).unwrap().is_empty());
+    }
+}
+
+#[test]
 fn opening_what_is_not_there_is_an_error_and_creating_is_repeatable() {
     let scratch = Scratch::new();
     let root = scratch.path().join("a/b");

@@ -4,7 +4,8 @@
 //! list. So however deep a program has nested its workspace, the work takes two handles, no stack,
 //! and a few bytes for each directory that waits; and a crash at any point leaves everything that is
 //! still to be deleted in `trash/`. These deletions are not synced: what comes back after a power cut
-//! comes back in `trash/`.
+//! comes back in `trash/`. Two may delete the same thing at a time: what the other one was quicker with is
+//! passed over.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -18,7 +19,7 @@ use crate::error::{DiskError, Refused, Verb};
 use crate::resolve::{if_there, open_child};
 
 /// Something that has lost its name for good and is still to be deleted. Dropped, it stays in `trash/`
-/// until [`Disk::empty_trash`].
+/// until [`Disk::empty_trash`] or [`Disk::left_in_trash`].
 #[derive(Debug)]
 #[must_use = "it takes room until it is deleted"]
 pub struct Thrown {
@@ -84,13 +85,26 @@ impl Disk {
         })
     }
 
-    /// Deletes what lies in `trash/`: for a process that starts.
+    /// Deletes what lies in `trash/`: for a process that starts. What cannot be deleted keeps nothing else.
     pub fn empty_trash(&self) -> Result<(), DiskError> {
         self.on(Verb::Empty, Path::new(TRASH), || {
-            for entry in read::entries(self.inner.trash.as_fd())? {
-                self.delete(entry.name)?;
+            let delete = |entry: super::DirEntry| self.delete(entry.name);
+            let entries = read::entries(self.inner.trash.as_fd())?.into_iter();
+            entries.map(delete).fold(Ok(()), Result::and)
+        })
+    }
+
+    /// What lies in `trash/` now, also by the hands of others that are at work: theirs may be deleted
+    /// beside them, since all of it has lost its old name for good when this returns.
+    pub fn left_in_trash(&self) -> Result<Vec<Thrown>, DiskError> {
+        self.on(Verb::Empty, Path::new(TRASH), || {
+            let entries = read::entries(self.inner.trash.as_fd())?;
+            if !entries.is_empty() {
+                // Whoever threw it there may not have come to its own sync.
+                self.inner.gate.sync_fs(self.inner.trash.as_fd())?;
             }
-            Ok(())
+            let thrown = |entry: super::DirEntry| Thrown { disk: self.clone(), name: entry.name };
+            Ok(entries.into_iter().map(thrown).collect())
         })
     }
 
@@ -117,7 +131,7 @@ impl Disk {
     /// Renames something into `trash/`, and says under which name.
     pub(crate) fn throw(&self, dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<OsString> {
         if read::stat(dir, name)?.kind == Kind::Directory {
-            self.open_for_change(dir, name)?;
+            self.grant(dir, name, 0o700)?;
         }
         let (thrown, ()) = self.under_fresh_name(|fresh| {
             self.inner.gate.rename(dir, name, self.inner.trash.as_fd(), fresh, true)
@@ -133,8 +147,8 @@ impl Disk {
             match if_there(read::stat(trash, &name))? {
                 None => {}
                 Some(stat) if stat.kind == Kind::Directory => {
-                    self.open_for_change(trash, &name)?;
-                    self.delete_dir(&name, &mut waiting)?;
+                    if_there(self.grant(trash, &name, 0o700))?;
+                    if_there(self.delete_dir(&name, &mut waiting))?;
                 }
                 Some(_) => {
                     if_there(self.inner.gate.unlink(trash, &name))?;
@@ -164,17 +178,18 @@ impl Disk {
         Err(Refused::StillWritten.into())
     }
 
-    /// Gives the owner all rights on a directory that lacks them: an ordinary user can neither empty
-    /// nor rename it otherwise.
-    fn open_for_change(&self, dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    /// Gives the owner of a directory these rights (of `0o700`), and says whether one was lacking: an
+    /// ordinary user can neither empty nor rename it without writing, nor look into it without the others.
+    pub(crate) fn grant(&self, dir: BorrowedFd<'_>, name: &OsStr, rights: u32) -> io::Result<bool> {
         // Without asking for the right to read it, which may be what it lacks.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let held = fs::openat(dir, name, flags, Mode::empty())?;
         let mode = fs::fstat(&held)?.st_mode & 0o777;
-        if mode & 0o700 == 0o700 {
-            return Ok(());
+        if mode & rights == rights {
+            return Ok(false);
         }
-        self.inner.gate.chmod_held(held.as_fd(), mode | 0o700)
+        self.inner.gate.chmod_held(held.as_fd(), mode | rights)?;
+        Ok(true)
     }
 }
 

@@ -4,6 +4,8 @@
 //! The fresh tree is forced to the disk first. Then each entry that differs is replaced by one rename,
 //! in directories that are opened for it and closed again; all names of one file together. What has no
 //! place in the fresh tree goes to `trash/`. A last sync makes all of it last. Times are not compared.
+//! A directory that its owner may not look into is the one thing that is changed before: it gets its
+//! rights when it is come to.
 //!
 //! A crash anywhere leaves every file old or new, some directories open, and something in `trash/`;
 //! repeating it goes on. Memory grows with what differs and with the names of hard-linked files.
@@ -58,9 +60,10 @@ impl Disk {
         let staged = fresh.finish(Seal::ReadOnly)?;
         self.on(Verb::Mend, path, || {
             let (parent, name) = self.open_parent(path)?;
+            let was_locked = self.grant(parent.as_fd(), name, TO_LOOK)?;
             let tree = Root::new(open_child(parent.as_fd(), name)?);
             let fresh = Root::new(staged.top().try_clone_to_owned()?);
-            let found = compare(&fresh, &tree)?;
+            let found = compare(self, &fresh, &tree, was_locked)?;
             let mended = Mended {
                 replaced: found.replace.len() as u64,
                 modes: found.modes.len() as u64,
@@ -158,12 +161,13 @@ impl Mending<'_> {
     }
 }
 
-fn compare(fresh: &Root, tree: &Root) -> io::Result<Differences> {
+/// `was_locked`: the top had not the mode that it has now.
+fn compare(disk: &Disk, fresh: &Root, tree: &Root, was_locked: bool) -> io::Result<Differences> {
     let (mut found, mut files) = (Differences::default(), HashMap::<u64, Names>::new());
-    let mut waiting = vec![PathBuf::new()];
-    while let Some(path) = waiting.pop() {
+    let mut waiting = vec![(PathBuf::new(), was_locked)];
+    while let Some((path, was_locked)) = waiting.pop() {
         let (from, to) = (fresh.open_dir(&path)?, tree.open_dir(&path)?);
-        if rustix::fs::fstat(&to)?.st_mode & 0o777 != CLOSED {
+        if was_locked || rustix::fs::fstat(&to)?.st_mode & 0o777 != CLOSED {
             found.modes.push((path.clone(), CLOSED));
         }
         let names: BTreeSet<OsString> =
@@ -176,7 +180,10 @@ fn compare(fresh: &Root, tree: &Root) -> io::Result<Differences> {
             let is = if_there(stat(to.as_fd(), &name))?;
             let same_kind = is.filter(|is| is.kind == wanted.kind);
             match (wanted.kind, same_kind) {
-                (Kind::Directory, Some(_)) => waiting.push(path),
+                (Kind::Directory, Some(_)) => {
+                    let was_locked = disk.grant(to.as_fd(), &name, TO_LOOK)?;
+                    waiting.push((path, was_locked));
+                }
                 (Kind::File, is) if wanted.nlink > 1 => {
                     let names = files.entry(wanted.ino).or_default();
                     let same_file = is.is_some_and(|is| *names.is.get_or_insert(is.ino) == is.ino);
@@ -249,3 +256,5 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 const PIECE: usize = 64 * 1024;
+/// What the owner of a directory needs to read it and to go into it.
+const TO_LOOK: u32 = 0o500;

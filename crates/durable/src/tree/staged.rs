@@ -46,6 +46,7 @@ impl Disk {
     pub fn close_tree(&self, path: &Path) -> Result<(), DiskError> {
         self.on(Verb::SetMode, path, || {
             let (parent, name) = self.open_parent(path)?;
+            self.grant(parent.as_fd(), name, 0o500)?;
             let top = open_child(parent.as_fd(), name)?;
             if rustix::fs::fstat(&top)?.st_mode & 0o777 == CLOSED {
                 return Ok(());
