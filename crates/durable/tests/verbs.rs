@@ -298,7 +298,7 @@ fn what_is_left_in_the_trash_can_be_deleted_by_two_at_a_time() {
         for name in 0..40 {
             disk.make_dir(&p("trash").join(format!(".1-{round}{name:02}/a/b/c")), 0o500).unwrap();
         }
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
                     for thrown in disk.left_in_trash().unwrap() {

@@ -78,10 +78,10 @@ fn introduce(output: Output, args: &SampleArgs) -> Result<(), SampleError> {
         let Some(first) = text.or(files.first()) else { continue };
         let begins = lines_of(first).map_err(failed("read a package"))?;
         let begins = begins.first().map_or("", String::as_str);
-        let count = files.len();
         output.data(&format!(
-            "{}: {count} file(s); {} begins `{begins}`\n",
+            "{}: {}; {} begins `{begins}`\n",
             package.display(),
+            model::counted(files.len() as u64, "file"),
             first.display()
         ))?;
     }

@@ -8,6 +8,7 @@
 //! have none: what they look like on the wire or on disk is decided at those edges.
 
 mod access;
+mod counted;
 mod digest;
 mod duration;
 mod envelope;
@@ -25,6 +26,7 @@ mod string_form;
 mod time;
 
 pub use access::{Caller, Decision, InvalidCaller, Policy, Right};
+pub use counted::counted;
 pub use digest::{Digest, Hasher, InvalidDigest};
 pub use duration::{InvalidDuration, Span};
 pub use envelope::{

@@ -3,7 +3,7 @@
 
 use durable::DiskError;
 use model::lifecycle::{Illegal, InstallationEvent, InstallationState};
-use model::{InstallationId, InstanceId, OperationId, Reference, Title, Version};
+use model::{InstallationId, InstanceId, OperationId, Reference, Title, Version, counted};
 use wire::v1::{ExitBody, InvalidEnvelope};
 use wire::{Code, ErrorBody};
 
@@ -265,15 +265,18 @@ impl Failure {
             )
             | Failure::Client(source) => source.to_body().hint?,
             Failure::Install(InstallError::Unpack { source, .. }) => return unpack_hint(source),
-            Failure::Install(InstallError::NoRoom(shortage)) => match shortage.reclaimable {
-                Some(bytes @ 1..) => format!("a clean-up would free {bytes} bytes: fettle store gc"),
-                _ => NO_SPACE.into(),
-            },
+            Failure::Install(InstallError::NoRoom(shortage))
+            | Failure::Instance(InstanceError::NoRoom { source: shortage, .. }) => {
+                match shortage.reclaimable {
+                    Some(bytes @ 1..) => {
+                        let bytes = counted(bytes, "byte");
+                        format!("a clean-up would free {bytes}: fettle store gc")
+                    }
+                    _ => NO_SPACE.into(),
+                }
+            }
             Failure::Install(InstallError::Form(_)) => {
                 "pack it as a tar, with gzip, bzip2, zstd or xz, or as a zip, and publish a new version".into()
-            }
-            Failure::Instance(InstanceError::NoSpace { .. } | InstanceError::NoInodes { .. }) => {
-                NO_SPACE.into()
             }
             Failure::Roots(RootsError::Record(_) | RootsError::Link { .. }) => {
                 "nothing was collected; `fettle uninstall` what is damaged, or look at the disk".into()
@@ -344,7 +347,7 @@ fn unpack_code(error: &UnpackError) -> Code {
 fn instance_code(error: &InstanceError) -> Code {
     match error {
         InstanceError::Read(error) => read_code(error),
-        InstanceError::NoSpace { .. } | InstanceError::NoInodes { .. } => Code::NoSpace,
+        InstanceError::NoRoom { .. } => Code::NoSpace,
         InstanceError::Disk { source, .. } => disk_code(source),
         InstanceError::Record { source, .. } => record_code(source),
         InstanceError::Encode { .. } => Code::Internal,

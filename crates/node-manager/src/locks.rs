@@ -1,17 +1,22 @@
-//! Locks by key, within this process: one holder for each key, others wait their turn. A key that nobody
-//! holds or waits for takes no memory.
+//! Locks by key, within this process: one holder for each key, or several that only look; others wait their
+//! turn. A key that nobody holds or waits for takes no memory.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 /// The locks of one kind of key.
 #[derive(Debug)]
 pub(crate) struct Locks<K> {
-    held: Mutex<HashMap<K, Arc<tokio::sync::Mutex<()>>>>,
+    held: Mutex<HashMap<K, Arc<RwLock<()>>>>,
 }
+
+/// A key is held alone; it is given back when this value is dropped.
+pub(crate) type Alone = OwnedRwLockWriteGuard<()>;
+/// A key is held with others.
+pub(crate) type Shared = OwnedRwLockReadGuard<()>;
 
 impl<K> Default for Locks<K> {
     fn default() -> Self {
@@ -20,14 +25,20 @@ impl<K> Default for Locks<K> {
 }
 
 impl<K: Hash + Eq + Clone> Locks<K> {
-    /// Waits for the lock of this key; it is given back when the guard is dropped.
-    pub(crate) async fn lock(&self, key: &K) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            held.retain(|_, lock| Arc::strong_count(lock) > 1);
-            held.entry(key.clone()).or_default().clone()
-        };
-        lock.lock_owned().await
+    /// Waits until nobody else has this key.
+    pub(crate) async fn lock(&self, key: &K) -> Alone {
+        self.of(key).write_owned().await
+    }
+
+    /// Waits until nobody has this key alone, nor has waited for that longer.
+    pub(crate) async fn share(&self, key: &K) -> Shared {
+        self.of(key).read_owned().await
+    }
+
+    fn of(&self, key: &K) -> Arc<RwLock<()>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|_, lock| Arc::strong_count(lock) > 1);
+        held.entry(key.clone()).or_default().clone()
     }
 }
 
@@ -48,6 +59,21 @@ mod tests {
         }
         drop(first);
         second.await;
+    }
+
+    #[tokio::test]
+    async fn several_may_look_while_nobody_has_it_alone() {
+        let locks = Locks::default();
+        let first = locks.share(&1).await;
+        let second = locks.share(&1).await;
+        let mut alone = std::pin::pin!(locks.lock(&1));
+        tokio::select! {
+            biased;
+            _ = alone.as_mut() => panic!("two look at it"),
+            () = std::future::ready(()) => {}
+        }
+        drop((first, second));
+        alone.await;
     }
 
     #[tokio::test]

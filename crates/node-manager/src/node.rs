@@ -13,10 +13,9 @@ use std::time::SystemTime;
 
 use client::{Connection, Endpoint};
 use durable::record::RecordError;
-use durable::{Disk, DiskError, Lock, LockMode};
+use durable::{Disk, DiskError, Kind, Lock, LockMode};
 use futures_util::stream::{self, StreamExt as _};
 use model::{Caller, Digest, InstallationId, InstanceId, OperationId, Policy, Timestamp, Title};
-use tokio::sync::OwnedMutexGuard;
 use unpacker::Unpacker;
 use wire::serve::{Service, blocking};
 use wire::v1::{InstallationBody, OriginBody, OverridesBody};
@@ -27,7 +26,7 @@ use crate::http;
 use crate::install::Ledger;
 use crate::inventory::{self, ReadError};
 use crate::layout;
-use crate::locks::Locks;
+use crate::locks::{self, Locks};
 use crate::operation::{self, Entry, Journal, JournalError};
 use crate::record::{self, FormatRecord, Request, Unusable};
 use crate::store::Store;
@@ -285,9 +284,10 @@ fn forget_other_boots(disk: &Disk, boot: &str) -> Result<(), DiskError> {
 
 /// A tree is renamed into the store with its top still open; a crash right then leaves it so.
 fn close_trees(disk: &Disk) -> Result<(), DiskError> {
-    for shard in disk.list(&layout::trees())? {
+    let shards = disk.list(&layout::trees())?.into_iter();
+    for shard in shards.filter(|shard| shard.kind == Kind::Directory) {
         let shard = layout::trees().join(shard.name);
-        for tree in disk.list(&shard)? {
+        for tree in disk.list(&shard)?.into_iter().filter(|tree| tree.kind == Kind::Directory) {
             disk.close_tree(&shard.join(tree.name))?;
         }
     }
@@ -409,10 +409,7 @@ impl Core {
     }
 
     /// The instance of this name, for one operation alone. One that is being updated is `busy`.
-    pub(crate) async fn claim(
-        &self,
-        id: &InstanceId,
-    ) -> Result<(Handle, OwnedMutexGuard<()>), Failure> {
+    pub(crate) async fn claim(&self, id: &InstanceId) -> Result<(Handle, locks::Alone), Failure> {
         self.unless_updating(id)?;
         let lock = self.instance_locks.lock(id).await;
         Ok((self.handle(id)?, lock)) // it may have gone meanwhile

@@ -1,8 +1,8 @@
 //! Bodies as people read them: one line where several follow each other, fields where one thing is shown.
 
 use client::publish::Published;
-use model::ExitStatus;
 use model::lifecycle::{Desired, InstanceState};
+use model::{ExitStatus, counted};
 use wire::v1::{
     ApplicationLine, CollectedBody, DamageBody, EnvelopeBody, ExitBody, GarbageLine,
     InstallationBody, InstalledBody, InstanceBody, ObjectBody, ObjectLine, OperationBody,
@@ -59,11 +59,13 @@ pub(crate) fn uninstalled(body: &InstallationBody) -> String {
 /// What a collection gave, in one line.
 pub(crate) fn collected(body: &CollectedBody) -> String {
     let CollectedBody { bytes, blobs, trees, partial } = body;
-    match blobs + trees + partial {
+    match bytes + blobs + trees + partial {
         0 => "nothing to collect".to_owned(),
         _ => format!(
-            "{} freed: {blobs} blobs, {trees} trees, {partial} partly received",
-            size(*bytes)
+            "{} freed: {}, {}, {partial} partly received",
+            size(*bytes),
+            counted(*blobs, "blob"),
+            counted(*trees, "tree")
         ),
     }
 }
@@ -71,11 +73,12 @@ pub(crate) fn collected(body: &CollectedBody) -> String {
 /// What a look at the store gave: a line for each damage, and one for all.
 pub(crate) fn verified(body: &VerifiedBody) -> String {
     let VerifiedBody { bytes, blobs, trees, damaged, damages } = body;
-    let mut text = damages_of(damages);
-    text.push_str(&format!("{} in {blobs} blobs and {trees} trees: ", size(*bytes)));
+    let mut text = damages_of(damages, *damaged);
+    let (blobs, trees) = (counted(*blobs, "blob"), counted(*trees, "tree"));
+    text.push_str(&format!("{} in {blobs} and {trees}: ", size(*bytes)));
     text.push_str(&match damaged {
         0 => "all as it should be".to_owned(),
-        _ => format!("{damaged} damages; `fettle store repair` mends them"),
+        _ => format!("{}; `fettle store repair` mends what it can", counted(*damaged, "damage")),
     });
     text
 }
@@ -83,25 +86,35 @@ pub(crate) fn verified(body: &VerifiedBody) -> String {
 /// What mending the store gave: a line for each damage that is left, and one for all.
 pub(crate) fn repaired(body: &RepairedBody) -> String {
     let RepairedBody { blobs, names, trees, entries, damaged, damages } = body;
-    let mut text = damages_of(damages);
+    let mut text = damages_of(damages, *damaged);
     text.push_str(&match blobs + names + entries {
         0 => "nothing was mended".to_owned(),
         _ => format!(
-            "{blobs} blobs fetched again, {names} names of blobs and {entries} entries in {trees} trees mended"
+            "{} fetched again, {} and {} in {} mended",
+            counted(*blobs, "blob"),
+            counted(*names, "link"),
+            counted(*entries, "entry"),
+            counted(*trees, "tree")
         ),
     });
     if *damaged > 0 {
-        text.push_str(&format!("; {damaged} damages are left"));
+        text.push_str(&format!("; {} left", counted(*damaged, "damage")));
     }
     text
 }
 
-fn damages_of(damages: &[DamageBody]) -> String {
+/// A line for each that was told, and one for those that were only counted.
+fn damages_of(damages: &[DamageBody], damaged: u64) -> String {
     let line = |DamageBody { kind, name, path, what }: &DamageBody| match path {
         Some(path) => format!("{kind} {name}: {path}: {what}\n"),
         None => format!("{kind} {name}: {what}\n"),
     };
-    damages.iter().map(line).collect()
+    let mut text: String = damages.iter().map(line).collect();
+    let more = damaged.saturating_sub(damages.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("and {more} more\n"));
+    }
+    text
 }
 
 /// The table of `store gc --dry-run`.
@@ -263,7 +276,7 @@ pub(crate) fn object(body: &ObjectBody) -> String {
     ];
     if let Some(measured) = &body.measured {
         let unpacked = size(measured.unpacked_bytes);
-        rows.push(("unpacked", format!("{unpacked} in {} entries", measured.entries)));
+        rows.push(("unpacked", format!("{unpacked} in {}", counted(measured.entries, "entry"))));
     }
     fields(&rows)
 }
@@ -380,5 +393,38 @@ fn next_step(body: &InstanceBody) -> Option<String> {
             | InstanceState::Deleted,
             _,
         ) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::v1::DamageKind;
+
+    #[test]
+    fn one_is_one_and_what_is_not_named_is_counted() {
+        let damage = DamageBody {
+            kind: DamageKind::Instance,
+            name: "a/1/1".to_owned(),
+            path: Some("p".to_owned()),
+            what: "it is missing".to_owned(),
+        };
+        let damages = vec![damage];
+        let body = VerifiedBody { bytes: 0, blobs: 1, trees: 1, damaged: 1, damages };
+        let said = verified(&body);
+        assert!(said.starts_with("instance a/1/1: p: it is missing\n"), "{said}");
+        assert!(said.contains("in 1 blob and 1 tree: 1 damage; "), "{said}");
+        let said = verified(&VerifiedBody { blobs: 2, damaged: 3, ..body });
+        assert!(said.contains("\nand 2 more\n") && said.contains("2 blobs and 1 tree: 3 damages"));
+        let (blobs, names, trees, entries) = (1, 2, 1, 1);
+        let mended = RepairedBody { blobs, names, trees, entries, damaged: 1, damages: Vec::new() };
+        assert_eq!(
+            repaired(&mended),
+            "and 1 more\n1 blob fetched again, 2 links and 1 entry in 1 tree mended; 1 damage left"
+        );
+        let collected_one = CollectedBody { bytes: 4096, blobs: 1, trees: 0, partial: 0 };
+        assert!(collected(&collected_one).ends_with(" freed: 1 blob, 0 trees, 0 partly received"));
+        let only_leftovers = CollectedBody { blobs: 0, ..collected_one };
+        assert!(collected(&only_leftovers).contains("freed"));
     }
 }

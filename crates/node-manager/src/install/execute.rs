@@ -7,14 +7,15 @@ use std::time::Duration;
 use archive::Dropped;
 use client::{ClientError, Connection};
 use durable::DiskError;
-use model::{Envelope, ObjectName, PackageName, Pin, Profile, Reference};
+use model::{Envelope, ObjectName, PackageName, Pin, Profile, Reference, counted};
 use unpacker::{Outcome, Sandbox, UnpackError};
 use wire::serve::blocking;
 use wire::v1::{EnvelopeBody, InvalidEnvelope, PinBody};
 
+use super::ledger::{Ledger, Promise, PromiseError};
 use super::plan::{Need, Plan, Present, Step, plan};
 use super::receive::{Meter, ReceiveError, receive};
-use super::room::{Ledger, Promise, PromiseError, Shortage};
+use super::room::Shortage;
 use super::unpack::unpack_blob;
 use crate::locks::Locks;
 use crate::store::{CannotUnpack, Form, Store};
@@ -238,7 +239,7 @@ pub(crate) async fn bring_in(fetch: &Fetch, prepared: Prepared) -> Result<(), In
 
 fn present(store: &Store, need: &Need) -> Result<Present, DiskError> {
     let tree = match &need.form {
-        Form::Tree(key) => store.has_tree(key)?,
+        Form::Tree(key) => store.has_closed_tree(key)?,
         Form::File => true,
     };
     Ok(Present { blob: store.has_blob(&need.pin.digest)?, tree })
@@ -298,7 +299,9 @@ fn note(fetch: &Fetch, label: &str, outcome: &Outcome) {
         (directory_modes, "the modes that lock everybody out of directories"),
     ] {
         if count > 0 {
-            fetch.reporter.note(format!("{label}: {what} of {count} entries were left out"));
+            fetch
+                .reporter
+                .note(format!("{label}: {what} of {} were left out", counted(count, "entry")));
         }
     }
     let without = match outcome.sandbox {

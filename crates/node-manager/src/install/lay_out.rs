@@ -82,6 +82,8 @@ pub(crate) fn lay_out_installation(
     content: &VersionContent,
 ) -> Result<(), LayOutError> {
     let disk = store.disk();
+    // Links to bytes that are being replaced would keep those that were wrong.
+    let _look = store.look();
     let target = layout::installation(id);
     if disk.metadata(&target)?.is_some() {
         return Ok(());
@@ -112,6 +114,7 @@ pub(crate) fn lay_out_version(
     version: &VersionName,
     content: &VersionContent,
 ) -> Result<(), LayOutError> {
+    let _look = store.look();
     let target = layout::version(id, version);
     if store.disk().metadata(&target)?.is_some() {
         return Ok(());

@@ -2,10 +2,11 @@
 //!
 //! `plan` decides what is to be fetched and unpacked, from facts; `execute` does it, one step after the
 //! other; `receive` and `unpack` are its hands: bytes are hashed, kept and unpacked as they arrive, and
-//! nothing has a name before the digest is right. `room` promises what all that takes on the disk. `lay_out` makes the directories that point to it all.
+//! nothing has a name before the digest is right. `room` says what all that takes on the disk, `ledger` promises it. `lay_out` makes the directories that point to it all.
 
 mod execute;
 mod lay_out;
+mod ledger;
 mod plan;
 mod receive;
 mod room;
@@ -17,7 +18,8 @@ pub(crate) use execute::{
 pub(crate) use lay_out::{
     LayOutError, NewInstallation, VersionContent, lay_out_installation, lay_out_version,
 };
+pub(crate) use ledger::{Ledger, Promise, PromiseError};
 pub(crate) use plan::Need;
 pub(crate) use receive::{ReceiveError, receive_again};
-pub(crate) use room::{Ledger, Shortage};
+pub(crate) use room::{Claims, Room, Shortage, Thing, of_a_directory, of_blob, of_files, of_tree};
 pub(crate) use unpack::unpack_blob;

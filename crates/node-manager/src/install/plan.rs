@@ -90,14 +90,19 @@ pub(crate) fn plan(needs: &[(Need, Present)]) -> Plan {
         };
         let (label, pin) = (need.label(), need.pin.clone());
         let coming = steps.iter_mut().find_map(|step| match step {
-            Step::Receive { pin, unpack, .. } if pin.digest == need.pin.digest => Some(unpack),
+            Step::Receive { pin, unpack, .. } if pin.digest == need.pin.digest => {
+                Some((pin, unpack))
+            }
             _ => None,
         });
         match (present.blob, key, coming) {
             (false, key, None) => steps.push(Step::Receive { label, pin, unpack: key }),
-            (false, Some(key), Some(unpack)) if unpack.is_none_or(|other| other == key) => {
+            (false, Some(key), Some((coming, unpack))) if unpack.is_none() => {
+                // What unpacking may amount to, the pin says that it is unpacked for.
+                *coming = pin;
                 *unpack = Some(key);
             }
+            (false, Some(key), Some((_, unpack))) if *unpack == Some(key) => {}
             (_, Some(key), _) => {
                 let same =
                     |step: &Step| matches!(step, Step::Unpack { key: other, .. } if *other == key);
@@ -122,10 +127,7 @@ impl Step {
     /// always known before.
     pub(crate) fn claims(&self) -> Vec<(Thing, Room)> {
         let (Step::Receive { pin, .. } | Step::Unpack { pin, .. }) = self;
-        let blob = || {
-            let room = Room { bytes: room::whole_blocks(pin.size), inodes: 1 };
-            (Thing::Blob(pin.digest), room)
-        };
+        let blob = || (Thing::Blob(pin.digest), room::of_blob(pin));
         let tree = |key: &TreeKey| Some((key.thing(), room::of_tree(pin.measured.as_ref()?)));
         match self {
             Step::Receive { unpack, .. } => {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use client::{ClientError, Connection, Incoming};
 use durable::{DiskError, StagedFile};
-use model::{Digest, Hasher, Pin};
+use model::{Digest, Hasher, Pin, counted};
 use tokio::sync::mpsc;
 use unpacker::{Outcome, UnpackError};
 use wire::serve::blocking;
@@ -45,7 +45,7 @@ pub(crate) enum ReceiveError {
         pinned: Digest,
     },
     /// The server has another number of bytes under this name.
-    #[error("`{object}` has {found} bytes on the server, and the envelope pins {pinned}")]
+    #[error("`{object}` has {} on the server, and the envelope pins {pinned}", counted(*.found, "byte"))]
     Size {
         /// The object.
         object: String,
@@ -61,7 +61,7 @@ pub(crate) enum ReceiveError {
         source: UnpackError,
     },
     /// The bytes ended early and nobody said why.
-    #[error("`{object}` ended after {at} of {size} bytes")]
+    #[error("`{object}` ended after {at} of {}", counted(*.size, "byte"))]
     Cut {
         /// The object.
         object: String,
@@ -71,7 +71,7 @@ pub(crate) enum ReceiveError {
         size: u64,
     },
     /// The disk refuses.
-    #[error("cannot keep `{object}`, which takes {size} bytes")]
+    #[error("cannot keep `{object}`, which takes {}", counted(*.size, "byte"))]
     Disk {
         /// The object.
         object: String,

@@ -1,20 +1,17 @@
-//! Room on the disk: what an install takes, what is promised to those under way, and whether there is
-//! enough for one more. The judgement is pure; the ledger is memory alone, and gone with the process that
-//! the installs are gone with.
+//! Room on the disk: what an operation takes, and whether that is there beside what others were promised.
+//! Pure: what was promised, `ledger` keeps; what is there, it asks.
 //!
-//! A promise is never smaller than what is still to be written. A download that is under way counts what
-//! has not arrived yet, as its file in `staging/` says at the moment of the question; a tree counts whole
-//! until it has its name, since nobody knows how much of it lies in `staging/`. What two installs want is
-//! received and unpacked once, and counts once.
+//! What a tree takes is never estimated too small: its content was measured when it was published, its
+//! manifest and its directories have a bound that follows from what was measured.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
 
-use durable::{DiskError, Space};
-use model::Digest;
+use durable::Space;
+use model::{Digest, Measured, Pin, counted};
 
-use crate::store::{Store, TreeKey};
+use crate::store::TreeKey;
 
 /// Room on a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,10 +29,19 @@ pub(crate) enum Thing {
     Blob(Digest),
     /// An unpacked tree, by name.
     Tree(String),
+    /// Bytes downloaded once more, to take the place of those that are there.
+    BlobAgain(Digest),
+    /// A tree unpacked once more, to mend the one that is there.
+    TreeAgain(String),
+    /// A copy of a writable package, and where it will lie.
+    Copy(PathBuf),
 }
 
 /// What each thing takes.
 pub(crate) type Claims = BTreeMap<Thing, Room>;
+
+/// What has been written of things already, and is no longer free.
+pub(crate) type Arrived = BTreeMap<Thing, Room>;
 
 /// There is not enough room; nothing was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,99 +52,26 @@ pub(crate) struct Shortage {
     pub(crate) free: Room,
     /// Bytes that stay free whatever happens.
     pub(crate) reserved: u64,
-    /// What installs under way will still take.
+    /// What operations under way will still take.
     pub(crate) promised: Room,
     /// Bytes that a collection of the store would free, if that is known.
     pub(crate) reclaimable: Option<u64>,
 }
 
-/// What is promised to installs under way.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger(Mutex<Promises>);
-
-#[derive(Debug, Default)]
-struct Promises {
-    next: u64,
-    made: BTreeMap<u64, Claims>,
-}
-
-/// Room that is promised to one install, until this value is dropped.
-#[derive(Debug)]
-#[must_use = "the room is given back when this value is dropped"]
-pub(crate) struct Promise {
-    ledger: Arc<Ledger>,
-    number: u64,
-}
-
-impl Ledger {
-    /// Promises room, if there is enough beside what is promised already. Blocking.
-    pub(crate) fn promise(
-        self: &Arc<Self>,
-        store: &Store,
-        claims: Claims,
-        reserve: Option<u64>,
-    ) -> Result<Promise, PromiseError> {
-        let mut promises = self.lock();
-        let space = store.disk().space()?;
-        let mut arrived = BTreeMap::new();
-        for thing in claims.keys().chain(promises.made.values().flat_map(BTreeMap::keys)) {
-            if let Thing::Blob(digest) = thing {
-                arrived.insert(*digest, store.arrived(digest)?);
-            }
-        }
-        let reserved = reserve.unwrap_or_else(|| usual_reserve(space.total_bytes));
-        judge(&claims, promises.made.values(), &arrived, space, reserved)?;
-        let number = promises.next;
-        promises.next += 1;
-        promises.made.insert(number, claims);
-        Ok(Promise { ledger: self.clone(), number })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Promises> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Why no room is promised.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PromiseError {
-    /// There is too little.
-    #[error(transparent)]
-    Shortage(#[from] Shortage),
-    /// The disk cannot tell.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-}
-
-impl Promise {
-    /// This thing has its name: what it took is no longer free, and no longer to come.
-    pub(crate) fn kept(&self, thing: &Thing) {
-        if let Some(claims) = self.ledger.lock().made.get_mut(&self.number) {
-            claims.remove(thing);
-        }
-    }
-}
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        self.ledger.lock().made.remove(&self.number);
-    }
-}
-
 /// Is there room for these claims beside those of others?
-fn judge<'a>(
+pub(super) fn judge<'a>(
     mine: &Claims,
     others: impl Iterator<Item = &'a Claims>,
-    arrived: &BTreeMap<Digest, u64>,
+    arrived: &Arrived,
     space: Space,
     reserved: u64,
 ) -> Result<(), Shortage> {
-    let to_come = |(thing, room): (&Thing, &Room)| match thing {
-        Thing::Blob(digest) => {
-            let arrived = arrived.get(digest).copied().unwrap_or_default();
-            Room { bytes: room.bytes.saturating_sub(arrived / BLOCK * BLOCK), ..*room }
+    let to_come = |(thing, room): (&Thing, &Room)| {
+        let arrived = arrived.get(thing).copied().unwrap_or_default();
+        Room {
+            bytes: room.bytes.saturating_sub(arrived.bytes / BLOCK * BLOCK),
+            inodes: room.inodes.saturating_sub(arrived.inodes),
         }
-        Thing::Tree(_) => *room,
     };
     let sum = |claims: &Claims| claims.iter().map(to_come).fold(Room::default(), Room::and);
     let needed = sum(mine);
@@ -159,29 +92,61 @@ fn judge<'a>(
 }
 
 /// What stays free where nobody said how much: for records, logs and the links of instances.
-fn usual_reserve(total: u64) -> u64 {
+pub(super) fn usual_reserve(total: u64) -> u64 {
     (total / 50).min(64 << 20)
 }
 
 /// Bytes in whole blocks.
-pub(crate) fn whole_blocks(bytes: u64) -> u64 {
+fn whole_blocks(bytes: u64) -> u64 {
     bytes.div_ceil(BLOCK).saturating_mul(BLOCK)
 }
 
-/// What a tree takes that was measured when it was published: its content, its manifest, and the
-/// directories around both.
-pub(crate) fn of_tree(measured: &model::Measured) -> Room {
+/// What downloaded bytes take.
+pub(crate) fn of_blob(pin: &Pin) -> Room {
+    Room { bytes: whole_blocks(pin.size), inodes: 1 }
+}
+
+/// What a small directory takes.
+pub(crate) fn of_a_directory() -> Room {
+    Room { bytes: BLOCK, inodes: 1 }
+}
+
+/// What a tree takes that was measured when it was published: its files and directories, its manifest,
+/// and the directories around both.
+pub(crate) fn of_tree(measured: &Measured) -> Room {
     let line = MANIFEST_LINE.saturating_add(u64::from(measured.deepest_path));
     let manifest = whole_blocks(measured.entries.saturating_mul(line));
     let around = 4; // the tree, its files, its manifest, and the directory that it lies in
+    let files = of_files(measured);
+    Room {
+        bytes: files.bytes.saturating_add(manifest).saturating_add(around * BLOCK),
+        inodes: files.inodes.saturating_add(around),
+    }
+}
+
+/// What the files and directories of a tree take by themselves.
+pub(crate) fn of_files(measured: &Measured) -> Room {
     let content = match measured.disk_bytes {
         // Measured by an older fettle: each file may have one block that is not full.
         0 => measured.unpacked_bytes.saturating_add(measured.inodes.saturating_mul(BLOCK)),
         bytes => bytes,
     };
-    Room {
-        bytes: content.saturating_add(manifest).saturating_add(around * BLOCK),
-        inodes: measured.inodes.saturating_add(around),
+    Room { bytes: content.saturating_add(of_names(measured)), inodes: measured.inodes }
+}
+
+/// What the names in directories may take beyond the one block of each directory that was measured. An
+/// entry of an ext4 directory has 8 bytes and the name, in fours ("Directory Entries" of the kernel's
+/// ext4 documentation); a block that is full is split into two that are half full, which is the worst
+/// that is left of a directory that only grows, and one block in a hundred is an index.
+fn of_names(measured: &Measured) -> u64 {
+    let longest = u64::from(measured.deepest_path).min(255);
+    let entry = (8 + longest).next_multiple_of(4);
+    // Every entry of the archive has a name, and so has every directory that none mentions.
+    let names = measured.entries.saturating_add(measured.inodes);
+    // A directory of one block was counted; one that is larger has more than a block's half of names.
+    match names.saturating_mul(entry) {
+        few if few <= BLOCK / 2 => 0,
+        many => whole_blocks(many.saturating_mul(2).saturating_add(many / 50)),
     }
 }
 
@@ -193,6 +158,9 @@ impl TreeKey {
 }
 
 impl Room {
+    /// More than any thing takes.
+    pub(crate) const ALL: Room = Room { bytes: u64::MAX, inodes: u64::MAX };
+
     /// Both together.
     pub(crate) fn and(self, other: Room) -> Room {
         Room {
@@ -209,23 +177,27 @@ impl fmt::Display for Shortage {
         if short(needed.bytes, reserved.saturating_add(promised.bytes), free.bytes) {
             write!(
                 f,
-                "this takes {} bytes on the node's disk, where {} are free: {reserved} of them are \
-                 the reserve, and {} are promised to other installs",
-                needed.bytes, free.bytes, promised.bytes
+                "this takes {} on the node's disk, where {} are free: {reserved} of them are \
+                 the reserve, and {} are promised to other operations",
+                counted(needed.bytes, "byte"),
+                free.bytes,
+                promised.bytes
             )
         } else {
             write!(
                 f,
-                "this takes {} files and directories on the node's disk, where {} are free: {} of \
-                 them are promised to other installs",
-                needed.inodes, free.inodes, promised.inodes
+                "this takes {} on the node's disk (files, directories and links), where {} are free: \
+                 {} of them are promised to other operations",
+                counted(needed.inodes, "inode"),
+                free.inodes,
+                promised.inodes
             )
         }
     }
 }
 
 /// What file systems give out at a time.
-const BLOCK: u64 = model::Measured::BLOCK;
+const BLOCK: u64 = Measured::BLOCK;
 /// A line of a tree's manifest without its path: names of fields, a digest, a size, a time.
 const MANIFEST_LINE: u64 = 256;
 
@@ -259,7 +231,7 @@ mod tests {
         assert_eq!((short.needed.bytes, short.promised.bytes), (30 * BLOCK, 5 * BLOCK));
         assert!(short.to_string().contains("122880 bytes"), "{short}");
         let short = fits(42, 2).unwrap_err();
-        assert!(short.to_string().starts_with("this takes 2 files"), "{short}");
+        assert!(short.to_string().starts_with("this takes 2 inodes"), "{short}");
     }
 
     #[test]
@@ -270,7 +242,8 @@ mod tests {
 
     #[test]
     fn what_has_arrived_is_not_to_come_whoever_receives_it() {
-        let arrived = [(Digest::of(&[1]), 3 * BLOCK + 1), (Digest::of(&[2]), 99 * BLOCK)].into();
+        let bytes = |bytes| Room { bytes, inodes: 0 };
+        let arrived = [(blob(1), bytes(3 * BLOCK + 1)), (blob(2), bytes(99 * BLOCK))].into();
         let (mine, other) = (claims(&[(blob(1), 10)]), claims(&[(blob(2), 10)]));
         let judged = |free| judge(&mine, [&other].into_iter(), &arrived, space(free, 9), 0);
         assert_eq!(judged(7), Ok(()));
@@ -286,23 +259,5 @@ mod tests {
     fn the_usual_reserve_is_small_on_a_small_disk() {
         assert_eq!(usual_reserve(1 << 40), 64 << 20);
         assert_eq!(usual_reserve(100 << 20), 2 << 20);
-    }
-
-    #[test]
-    fn a_promise_ends_with_what_was_brought_in_or_with_its_value() {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = durable::Disk::create(dir.path()).unwrap();
-        let unpacker = unpacker::Unpacker::new(unpacker::Isolation::Inline);
-        let store = Store::new(disk, unpacker, archive::Limits::default());
-        let (ledger, giant) = (Arc::new(Ledger::default()), u64::MAX / BLOCK);
-        let ask = |thing, blocks| ledger.promise(&store, claims(&[(thing, blocks)]), Some(0));
-        let held = ask(blob(1), 1).unwrap();
-        assert!(matches!(ask(blob(2), giant), Err(PromiseError::Shortage(_))));
-        let promised = || ledger.lock().made.values().map(BTreeMap::len).collect::<Vec<_>>();
-        assert_eq!(promised(), [1]);
-        held.kept(&blob(1));
-        assert_eq!(promised(), [0]);
-        drop(held);
-        assert!(promised().is_empty());
     }
 }

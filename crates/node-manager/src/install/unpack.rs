@@ -12,7 +12,7 @@ use model::{Measured, Pin};
 use unpacker::{How, Outcome, Source, UnpackError};
 
 use crate::layout;
-use crate::store::{Store, TreeKey};
+use crate::store::{Store, TreeKey, Unpacking};
 
 /// A whole tree without a name.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub(crate) struct Unpacked {
     tree: StagedDir,
     key: TreeKey,
     outcome: Outcome,
+    _under_way: Unpacking,
 }
 
 /// Unpacks a tar as it comes.
@@ -75,8 +76,9 @@ fn unpack(
         writers: writers(key.container(), window, store.unmeasured().window),
     };
     let mut tree = store.disk().stage_dir()?;
+    let _under_way = store.begin_unpacking(&key.to_string(), tree.path());
     let outcome = store.unpacker().unpack(&mut tree, how, source)?;
-    Ok(Unpacked { tree, key, outcome })
+    Ok(Unpacked { tree, key, outcome, _under_way })
 }
 
 /// What an archive may amount to: what was measured when it was published, so that a bomb stops at the

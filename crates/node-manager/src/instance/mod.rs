@@ -12,12 +12,13 @@ use std::path::Path;
 use durable::{Disk, DiskError, Seal};
 use model::InstanceId;
 
+use crate::install::Shortage;
 use crate::inventory::{self, ReadError};
 use crate::layout::{self, VersionName};
 use crate::record::{self, InstanceRecord, Unusable};
 
 pub(crate) use copies::Copies;
-pub(crate) use packages::{Move, plan_move};
+pub(crate) use packages::{Copying, Move, copying, plan_first, plan_move};
 
 /// Why an instance was not changed on disk.
 #[derive(Debug, thiserror::Error)]
@@ -34,28 +35,12 @@ pub(crate) enum InstanceError {
         source: DiskError,
     },
     /// There is no room for copies of writable packages; nothing was written.
-    #[error(
-        "its own copies of packages take `{instance}` {needed} bytes, and {free} are free on the node's disk"
-    )]
-    NoSpace {
+    #[error("`{instance}` cannot get its own copies of packages")]
+    NoRoom {
         /// Which.
         instance: InstanceId,
-        /// What they take.
-        needed: u64,
-        /// What is there.
-        free: u64,
-    },
-    /// There is room for their bytes and not for their files; nothing was written.
-    #[error(
-        "its own copies of packages take `{instance}` {needed} files and directories, and {free} are free on the node's disk"
-    )]
-    NoInodes {
-        /// Which.
-        instance: InstanceId,
-        /// What they take.
-        needed: u64,
-        /// What is there.
-        free: u64,
+        /// What is missing.
+        source: Shortage,
     },
     /// A record cannot be written.
     #[error("cannot change `{instance}` on disk")]
@@ -75,11 +60,13 @@ pub(crate) enum InstanceError {
     },
 }
 
-/// Makes an instance on this version. If it is there already, it stays as it is.
+/// Makes an instance on this version, with these copies of its writable packages. If it is there already,
+/// it stays as it is.
 pub(crate) fn create(
     disk: &Disk,
     id: &InstanceId,
     version: &VersionName,
+    copies: &Copies,
     record: &InstanceRecord,
 ) -> Result<(), InstanceError> {
     let failed = |source| InstanceError::Disk { instance: id.clone(), source };
@@ -89,7 +76,6 @@ pub(crate) fn create(
     }
     let encode = |source| InstanceError::Encode { instance: id.clone(), source };
     let info = durable::record::encode(record).map_err(encode)?;
-    let copies = packages::plan_first(disk, id, version)?;
     let make = || {
         let mut staged = disk.stage_dir()?;
         staged.write(Path::new("info"), &info, 0o600)?;
@@ -99,12 +85,12 @@ pub(crate) fn create(
         for directory in ["logs", "credentials", "root"] {
             staged.directory(Path::new(directory), None)?;
         }
-        for (package, copy) in &copies {
+        for (package, copy) in copies {
             let inside = Path::new(layout::WRITABLE).join(copy.to_string());
             packages::fill_copy(disk, &mut staged, &inside, (id, version), package)?;
         }
         let links = Path::new(layout::PACKAGES).join(version.to_string());
-        packages::fill_links(disk, &mut staged, &links, (id, version), &copies)?;
+        packages::fill_links(disk, &mut staged, &links, (id, version), copies)?;
         let link = Path::new("..").join(&links);
         let name = Path::new("root").join(layout::PACKAGES);
         staged.symlink(&name, link.as_os_str().as_bytes(), None, false)?;

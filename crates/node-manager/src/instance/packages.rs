@@ -10,12 +10,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use durable::{Disk, DiskError, Kind, Seal, StagedDir};
-use model::{InstanceId, PackageName, Pin};
+use model::{Digest, InstanceId, PackageName, Pin};
 
 use super::InstanceError;
 use super::copies::{Copies, Facts, decide};
+use crate::install::{Claims, Thing, of_a_directory, of_files};
 use crate::inventory;
 use crate::layout::{self, CopyName, VersionName};
+use crate::store::taken;
 
 /// A move to a version, decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +28,16 @@ pub(crate) struct Move {
     pub(crate) notes: Vec<String>,
 }
 
-/// Decides how an instance that is on the version `on` moves to the version `to`, and refuses it if there
-/// is no room. Changes nothing.
+/// What making copies takes, and what they are made from.
+#[derive(Debug, Default)]
+pub(crate) struct Copying {
+    /// Room on the disk.
+    pub(crate) claims: Claims,
+    /// Content that must stay as it is meanwhile.
+    pub(crate) digests: BTreeSet<Digest>,
+}
+
+/// Decides how an instance that is on the version `on` moves to the version `to`. Changes nothing.
 pub(crate) fn plan_move(
     disk: &Disk,
     id: &InstanceId,
@@ -48,21 +58,17 @@ pub(crate) fn plan_move(
         all: all(disk, id).map_err(failed)?,
     };
     let copies = decide(&facts, fresh);
-    let made = copies.iter().filter(|(_, copy)| !facts.all.contains(copy));
-    check_room(disk, id, made.filter_map(|(name, _)| pins.get(name)))?;
     let notes = if fresh { Vec::new() } else { notes(disk, id, to, &pins, &copies)? };
     Ok(Move { copies, notes })
 }
 
-/// The copies that a new instance on this version begins with; refused if there is no room for them.
-pub(super) fn plan_first(
+/// The copies that a new instance on this version begins with.
+pub(crate) fn plan_first(
     disk: &Disk,
     id: &InstanceId,
     version: &VersionName,
 ) -> Result<Copies, InstanceError> {
-    let pins = writable(disk, id, version)?;
-    check_room(disk, id, pins.values())?;
-    let wanted = pins.into_keys().collect();
+    let wanted = writable(disk, id, version)?.into_keys().collect();
     Ok(decide(&Facts { version: version.number, wanted, ..Facts::default() }, false))
 }
 
@@ -194,35 +200,40 @@ fn notes(
     Ok(notes)
 }
 
-/// Refuses copies that the disk has no room for. Where content is shared they take next to none; without
-/// figures of the publisher nobody knows before what they take, and a disk that fills up is an error then.
-fn check_room<'a>(
+/// What it takes to make those of the copies that are not there. Where content is shared they take next to
+/// nothing. What nobody measured is looked at where it lies.
+pub(crate) fn copying(
     disk: &Disk,
     id: &InstanceId,
-    copied: impl Iterator<Item = &'a Pin>,
-) -> Result<(), InstanceError> {
-    let takes = |pin: &Pin| match pin.measured {
-        Some(measured) => (measured.disk_bytes, measured.inodes),
-        None if pin.media.media_type.is_tar() || pin.media.media_type.is_zip() => (0, 0),
-        None => (pin.size, 2),
-    };
-    let all = copied.map(takes).fold((0u64, 0u64), |(bytes, inodes), (b, i)| {
-        (bytes.saturating_add(b), inodes.saturating_add(i))
-    });
-    if all == (0, 0) {
-        return Ok(());
-    }
+    version: &VersionName,
+    copies: &Copies,
+) -> Result<Copying, InstanceError> {
     let failed = |source| InstanceError::Disk { instance: id.clone(), source };
-    let (space, (bytes, inodes)) = (disk.space().map_err(failed)?, all);
-    if bytes > space.free_bytes && !disk.shares_content() {
-        let (instance, free) = (id.clone(), space.free_bytes);
-        return Err(InstanceError::NoSpace { instance, needed: bytes, free });
+    let mut copying = Copying::default();
+    let pins = writable(disk, id, version)?;
+    for (package, copy) in copies {
+        let path = layout::instance_copies(id).join(copy.to_string());
+        let Some(pin) = pins.get(package) else { continue };
+        if disk.metadata(&path).map_err(failed)?.is_some() {
+            continue;
+        }
+        let room = match pin.measured {
+            Some(measured) => of_files(&measured),
+            None => {
+                let packages = layout::version(&id.installation, version).join(layout::PACKAGES);
+                let link = disk.read_link(&packages.join(package.as_str())).map_err(failed)?;
+                let content = link.map(|link| layout::resolve(&packages, &link));
+                let size = content.map(|content| taken(disk, &content)).transpose();
+                size.map_err(failed)?.unwrap_or_default().and(of_a_directory())
+            }
+        };
+        copying.claims.insert(Thing::Copy(path), room);
+        copying.digests.insert(pin.digest);
     }
-    if inodes > space.free_inodes {
-        let (instance, free) = (id.clone(), space.free_inodes);
-        return Err(InstanceError::NoInodes { instance, needed: inodes, free });
+    if !copying.claims.is_empty() && disk.shares_content() {
+        copying.claims.values_mut().for_each(|room| room.bytes = 0);
     }
-    Ok(())
+    Ok(copying)
 }
 
 /// Every copy that the instance has.

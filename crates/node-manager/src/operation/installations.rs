@@ -12,8 +12,8 @@ use super::journal::Entry;
 use super::{instances, store};
 use crate::failure::Failure;
 use crate::install::{
-    Fetch, InstallError, NewInstallation, Reporter, Shortage, VersionContent, bring_in,
-    find_envelope, lay_out_installation, lay_out_version, pin_overrides, prepare,
+    Fetch, InstallError, NewInstallation, Reporter, VersionContent, bring_in, find_envelope,
+    lay_out_installation, lay_out_version, pin_overrides, prepare,
 };
 use crate::inventory;
 use crate::layout::{self, VersionName};
@@ -232,10 +232,8 @@ async fn fetch(
     };
     let prepared = match prepare(&fetch, envelope).await {
         Err(InstallError::NoRoom(shortage)) => {
-            // Where it cannot be told what could go, that is said when somebody wants it to go.
-            let garbage = store::garbage(core).await.ok();
-            let reclaimable = garbage.map(|lines| lines.iter().map(|line| line.bytes).sum());
-            return Err(InstallError::NoRoom(Shortage { reclaimable, ..shortage }).into());
+            let shortage = store::with_reclaimable(core, shortage).await;
+            return Err(InstallError::NoRoom(shortage).into());
         }
         outcome => outcome?,
     };

@@ -10,11 +10,13 @@ use wire::v1::{CreateRequest, ExitBody, LogStream, OperationResult};
 
 use super::installations::count;
 use super::journal::Entry;
+use super::store;
 use crate::failure::Failure;
-use crate::install::Reporter;
-use crate::instance::{self, Move};
+use crate::install::{Promise, PromiseError, Reporter};
+use crate::instance::{self, Copies, Copying, InstanceError, Move};
 use crate::inventory;
 use crate::layout::VersionName;
+use crate::locks;
 use crate::logs;
 use crate::node::{Core, Updating, now};
 use crate::record::InstanceRecord;
@@ -58,11 +60,10 @@ pub(super) async fn create_locked(
     entry.phase("making the instance");
     let record =
         InstanceRecord { desired: Desired::Stopped, created: now(), created_by: entry.caller() };
-    let (disk, owned, version) = (core.disk.clone(), id.clone(), found.current);
-    let made = blocking(move || instance::create(&disk, &owned, &version, &record)).await;
+    let made = make(core, &id, &found.current, record).await;
     let owned = match made {
         Ok(()) => core.take_charge(&id).await.map_err(Failure::from),
-        Err(error) => Err(error.into()),
+        Err(failure) => Err(failure),
     };
     if let Err(failure) = owned {
         // It may have its name already: what is said to have failed must not turn up later.
@@ -78,6 +79,60 @@ pub(super) async fn create_locked(
         start_and_watch(core, &handle).await?;
     }
     Ok(id)
+}
+
+/// Makes it on the disk.
+async fn make(
+    core: &Arc<Core>,
+    id: &InstanceId,
+    version: &VersionName,
+    record: InstanceRecord,
+) -> Result<(), Failure> {
+    let (disk, owned, target) = (core.disk.clone(), id.clone(), version.clone());
+    let copies = blocking(move || instance::plan_first(&disk, &owned, &target)).await?;
+    let _ready = ready_to_copy(core, (id, version), &copies, true).await?;
+    let (disk, id, version) = (core.disk.clone(), id.clone(), version.clone());
+    Ok(blocking(move || instance::create(&disk, &id, &version, &copies, &record)).await?)
+}
+
+/// Copies can be made: there is room for them, and nobody mends what they are made from, for as long as
+/// this value lives.
+struct ReadyToCopy {
+    _room: Option<Promise>,
+    _content: Vec<locks::Shared>,
+}
+
+/// Claims room for the copies that are not there yet, before anything is written. Unless it `must_fit`, what
+/// was decided is gone on with, also where the room is gone meanwhile.
+async fn ready_to_copy(
+    core: &Arc<Core>,
+    (id, version): (&InstanceId, &VersionName),
+    copies: &Copies,
+    must_fit: bool,
+) -> Result<ReadyToCopy, Failure> {
+    let (owned, on_thread) = (core.clone(), (id.clone(), version.clone(), copies.clone()));
+    let promised = blocking(move || {
+        let (id, version, copies) = on_thread;
+        let Copying { claims, digests } = instance::copying(&owned.disk, &id, &version, &copies)?;
+        let promise = owned.ledger.promise(&owned.store, claims, owned.config.reserve);
+        Ok::<_, InstanceError>((promise, digests))
+    });
+    let (promise, digests) = promised.await?;
+    let room = match promise {
+        Ok(promise) => Some(promise),
+        Err(_) if !must_fit => None,
+        Err(PromiseError::Disk(error)) => return Err(error.into()),
+        Err(PromiseError::Shortage(shortage)) => {
+            let source = store::with_reclaimable(core, shortage).await;
+            return Err(InstanceError::NoRoom { instance: id.clone(), source }.into());
+        }
+    };
+    // In their order: whoever takes several never waits for one that waits for it.
+    let mut content = Vec::new();
+    for digest in digests {
+        content.push(core.digest_locks.share(&digest).await);
+    }
+    Ok(ReadyToCopy { _room: room, _content: content })
 }
 
 /// Starts an instance. One that runs is left alone.
@@ -209,13 +264,16 @@ async fn switch(
 ) -> Result<OperationResult, Failure> {
     let body = handle.view().body;
     let _updating = Updating::mark(core, &body.instance, entry.id());
-    if entry.memo().version.is_none() {
+    let is_first = entry.memo().version.is_none();
+    let mut ready = None;
+    if is_first {
         let (disk, id, target) = (core.disk.clone(), body.instance.clone(), to.clone());
         let planned = blocking(move || {
             let on = inventory::instance_version(&disk, &id)?;
             instance::plan_move(&disk, &id, &on, &target, fresh)
         });
         let Move { copies, notes } = planned.await?;
+        ready = Some(ready_to_copy(core, (&body.instance, &to), &copies, true).await?);
         notes.into_iter().for_each(|note| entry.note(note));
         entry
             .decide(|memo| {
@@ -227,12 +285,17 @@ async fn switch(
     }
     let memo = entry.memo();
     let to = memo.version.unwrap_or(to);
+    if !is_first {
+        let on_the_way = (&body.instance, &to);
+        ready = Some(ready_to_copy(core, on_the_way, &memo.copies, false).await?);
+    }
     if !body.state.is_stopped() {
         entry.phase("stopping");
         handle.stop(grace(None)).await?;
     }
     entry.phase("switching the version");
     let switched = handle.switch(to, memo.copies).await;
+    drop(ready);
     if entry.memo().begun {
         entry.phase("starting");
         let started = start_and_watch(core, handle).await;

@@ -3,11 +3,13 @@
 //! again, after it was cut off anywhere, ends in the same state: what was decided on the way is in the
 //! record's memo before it is acted on.
 
+mod damages;
 mod installations;
 mod instances;
 mod journal;
 mod store;
 mod store_check;
+mod store_mend;
 mod work;
 
 pub(crate) use journal::{Entry, Journal, JournalError};

@@ -9,7 +9,7 @@ use wire::v1::{CollectedBody, GarbageLine, OperationResult};
 
 use super::journal::Entry;
 use crate::failure::Failure;
-use crate::install::Reporter;
+use crate::install::{Reporter, Shortage};
 use crate::node::Core;
 use crate::store::{self, RootsError};
 
@@ -27,6 +27,14 @@ pub(crate) async fn garbage(core: &Arc<Core>) -> Result<Vec<GarbageLine>, RootsE
     blocking(move || store::list(&core.store, &|| core.journal.wanted())).await
 }
 
+/// The shortage, with what a collection would free. Where it cannot be told what could go, that is said
+/// when somebody wants it to go.
+pub(super) async fn with_reclaimable(core: &Arc<Core>, shortage: Shortage) -> Shortage {
+    let garbage = garbage(core).await.ok();
+    let reclaimable = garbage.map(|lines| lines.iter().map(|line| line.bytes).sum());
+    Shortage { reclaimable, ..shortage }
+}
+
 /// Collects in the background. Whoever asks while it is due and has not begun is served by the same run.
 pub(crate) fn collect_soon(core: &Arc<Core>) {
     if core.collection_is_due.swap(true, Ordering::AcqRel) {
@@ -37,7 +45,9 @@ pub(crate) fn collect_soon(core: &Arc<Core>) {
         let _store = core.store_work.lock().await;
         core.collection_is_due.store(false, Ordering::Release);
         match collect(&core).await {
-            Ok(CollectedBody { bytes, blobs, trees, partial }) if blobs + trees + partial > 0 => {
+            Ok(CollectedBody { bytes, blobs, trees, partial })
+                if bytes + blobs + trees + partial > 0 =>
+            {
                 tracing::info!(
                     bytes,
                     blobs,

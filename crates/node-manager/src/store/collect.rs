@@ -6,18 +6,21 @@
 //! an operation has seen was wanted before it looked, and stays; what goes, it has not seen. Operations
 //! are read before links, since one that ends in between has made its links by then.
 //!
+//! What lies in `trash/` since somebody could not delete it is tried again each time.
+//!
 //! A crash leaves some of it gone and some of it garbage still, or in `trash/`; nothing in between.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use durable::{Disk, DiskError, Kind, Thrown};
+use durable::{DiskError, Kind, Thrown};
 use model::Digest;
 use wire::v1::{CollectedBody, GarbageKind, GarbageLine};
 
 use super::Store;
 use super::garbage::{Garbage, Present, Roots, garbage};
 use super::roots::{self, RootsError};
+use super::size::taken;
 use crate::layout;
 
 /// Reads what unfinished operations count on.
@@ -30,7 +33,7 @@ pub(crate) fn list(store: &Store, wanted: Wanted<'_>) -> Result<Vec<GarbageLine>
         find(store, wanted)?
     };
     let line = |item: Garbage| {
-        let bytes = allocated(store.disk(), &path_of(store, &item))?;
+        let bytes = taken(store.disk(), &path_of(store, &item))?.bytes;
         Ok(GarbageLine { kind: item.kind(), name: item.name(), bytes })
     };
     found.into_iter().map(line).collect()
@@ -38,6 +41,12 @@ pub(crate) fn list(store: &Store, wanted: Wanted<'_>) -> Result<Vec<GarbageLine>
 
 /// Collects it.
 pub(crate) fn collect(store: &Store, wanted: Wanted<'_>) -> Result<CollectedBody, RootsError> {
+    // First what somebody could not delete before: names of blobs may be among it.
+    let mut freed = 0;
+    let mut failed = match store.disk().left_in_trash() {
+        Ok(left) => delete(store, left, &mut freed),
+        Err(error) => Some(error),
+    };
     let (found, thrown) = {
         let _alone = store.alone();
         let found = find(store, wanted)?;
@@ -46,21 +55,27 @@ pub(crate) fn collect(store: &Store, wanted: Wanted<'_>) -> Result<CollectedBody
     };
     let count = |kind| found.iter().filter(|item| item.kind() == kind).count() as u64;
     let mut collected = CollectedBody {
-        bytes: 0,
+        bytes: freed,
         blobs: count(GarbageKind::Blob),
         trees: count(GarbageKind::Tree),
         partial: count(GarbageKind::Partial),
     };
     // One that cannot be deleted keeps the others from nothing.
+    failed = delete(store, thrown, &mut collected.bytes).or(failed);
+    failed.map_or(Ok(collected), |error| Err(error.into()))
+}
+
+/// Deletes what has lost its name, and counts what it took. The first failure, if there is one.
+fn delete(store: &Store, thrown: Vec<Thrown>, freed: &mut u64) -> Option<DiskError> {
     let mut failed = None;
     for gone in thrown {
-        let bytes = allocated(store.disk(), &gone.path()).unwrap_or_default();
+        let bytes = taken(store.disk(), &gone.path()).map_or(0, |room| room.bytes);
         match Thrown::delete(gone) {
-            Ok(()) => collected.bytes = collected.bytes.saturating_add(bytes),
+            Ok(()) => *freed = freed.saturating_add(bytes),
             Err(error) => drop(failed.get_or_insert(error)),
         }
     }
-    failed.map_or(Ok(collected), |error| Err(error.into()))
+    failed
 }
 
 fn find(store: &Store, wanted: Wanted<'_>) -> Result<Vec<Garbage>, RootsError> {
@@ -93,21 +108,4 @@ fn path_of(store: &Store, item: &Garbage) -> PathBuf {
         Garbage::Tree(name, digest) => layout::tree_named(digest, name),
         Garbage::Partial(digest) => layout::partial_path(digest),
     }
-}
-
-/// What something takes on the disk with all that is in it. A file of several names counts once.
-fn allocated(disk: &Disk, path: &Path) -> Result<u64, DiskError> {
-    let (mut bytes, mut seen) = (0u64, BTreeSet::new());
-    let mut waiting = vec![path.to_owned()];
-    while let Some(path) = waiting.pop() {
-        let Some(stat) = disk.metadata(&path)? else { continue };
-        if stat.nlink > 1 && stat.kind != Kind::Directory && !seen.insert(stat.ino) {
-            continue;
-        }
-        bytes = bytes.saturating_add(stat.allocated);
-        if stat.kind == Kind::Directory {
-            waiting.extend(disk.list(&path)?.into_iter().map(|entry| path.join(entry.name)));
-        }
-    }
-    Ok(bytes)
 }

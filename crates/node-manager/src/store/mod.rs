@@ -3,21 +3,29 @@
 //!
 //! A blob or a tree is whole under its name or not there: both are published by one rename after a sync.
 //! What nobody uses any more is decided in `garbage` and removed by `collect`. Whether content is what its
-//! name says, `examine` looks; where it can be had again, `needs` knows.
+//! name says, `examine` looks; where it can be had again, `needs` knows; what installations should lead to,
+//! `links`.
 
 mod collect;
 mod examine;
+mod examine_tree;
 mod garbage;
+mod links;
 mod needs;
 mod roots;
+mod size;
 
 pub(crate) use collect::{collect, list};
-pub(crate) use examine::{Findings, bytes_of, examine};
+pub(crate) use examine::{Findings, REMEMBERED, Wrong, bytes_of, examine};
+pub(crate) use links::{Broken, Owner, chain};
 pub(crate) use needs::{Need, Needs};
-pub(crate) use roots::{RootsError, linked, wanted};
+pub(crate) use roots::{RootsError, wanted};
+pub(crate) use size::taken;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use archive::{Container, Encoding, Limits};
 use durable::{Blobs, DirEntry, Disk, DiskError, Kind};
@@ -118,6 +126,15 @@ pub(crate) struct Store {
     unmeasured: Limits,
     /// Held shared for a look at what is there, alone while something is taken away; see `collect`.
     sight: Arc<RwLock<()>>,
+    /// Where trees are being unpacked, by name.
+    unpacking: Arc<Mutex<BTreeMap<String, PathBuf>>>,
+}
+
+/// A tree is being unpacked in `staging/`, for as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct Unpacking {
+    of: Arc<Mutex<BTreeMap<String, PathBuf>>>,
+    name: String,
 }
 
 impl Store {
@@ -125,7 +142,8 @@ impl Store {
     /// that comes without figures.
     pub(crate) fn new(disk: Disk, unpacker: Unpacker, unmeasured: Limits) -> Store {
         let blobs = Blobs::new(disk.clone(), &layout::blobs());
-        Store { disk, blobs, unpacker, unmeasured, sight: Arc::default() }
+        let (sight, unpacking) = (Arc::default(), Arc::default());
+        Store { disk, blobs, unpacker, unmeasured, sight, unpacking }
     }
 
     /// What makes trees of archives.
@@ -154,13 +172,32 @@ impl Store {
         Ok(self.blobs.contains(layout::key(digest))?.is_some())
     }
 
-    /// Bytes of this blob that an interrupted attempt has received.
-    pub(crate) fn arrived(&self, digest: &Digest) -> Result<u64, DiskError> {
-        Ok(self.disk.metadata(&layout::partial_path(digest))?.map_or(0, |partial| partial.size))
+    /// Bytes of this blob that have been received; `None` if nobody has begun.
+    pub(crate) fn arrived(&self, digest: &Digest) -> Result<Option<u64>, DiskError> {
+        Ok(self.disk.metadata(&layout::partial_path(digest))?.map(|partial| partial.size))
     }
 
-    /// Is this tree there? If so it stays, as a blob does. One whose publication failed at its very last
-    /// step is closed now.
+    /// Notes where in `staging/` a tree of this name is being unpacked; absolute.
+    pub(crate) fn begin_unpacking(&self, name: &str, path: &Path) -> Unpacking {
+        let path = path.strip_prefix(self.disk.root()).unwrap_or(path).to_owned();
+        lock(&self.unpacking).insert(name.to_owned(), path);
+        Unpacking { of: self.unpacking.clone(), name: name.to_owned() }
+    }
+
+    /// Where a tree of this name is being unpacked now.
+    pub(crate) fn unpacking(&self, name: &str) -> Option<PathBuf> {
+        lock(&self.unpacking).get(name).cloned()
+    }
+
+    /// Is this tree there, and closed? If so it stays, as a blob does. One that is open is being mended,
+    /// or its publication failed at its very last step: whoever has the lock of its digest knows.
+    pub(crate) fn has_closed_tree(&self, key: &TreeKey) -> Result<bool, DiskError> {
+        let _look = self.look();
+        Ok(self.disk.metadata(&layout::tree(key))?.is_some_and(|stat| stat.mode == CLOSED))
+    }
+
+    /// Is this tree there? If so it stays. It is closed now if it is not; so the caller has the lock of
+    /// its digest, without which it might be closed under the hands of who mends it.
     pub(crate) fn has_tree(&self, key: &TreeKey) -> Result<bool, DiskError> {
         let _look = self.look();
         let path = layout::tree(key);
@@ -186,15 +223,30 @@ impl Store {
         Ok(trees)
     }
 
-    fn look(&self) -> RwLockReadGuard<'_, ()> {
+    /// For as long as the guard lives, nothing is taken away and no name is put right; blocking, and not
+    /// to be asked for twice by one thread.
+    pub(crate) fn look(&self) -> RwLockReadGuard<'_, ()> {
         self.sight.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+    /// For as long as the guard lives, nobody looks and nobody makes links to content.
+    pub(crate) fn alone(&self) -> RwLockWriteGuard<'_, ()> {
         self.sight.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Drop for Unpacking {
+    fn drop(&mut self) {
+        lock(&self.of).remove(&self.name);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The mode of the top of a tree that is finished.
+const CLOSED: u32 = 0o555;
 /// Counts up when the unpacker makes another tree of the same bytes.
 const UNPACKER: u32 = 2;
 

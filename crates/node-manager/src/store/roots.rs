@@ -37,7 +37,7 @@ pub(crate) enum RootsError {
 }
 
 /// The trees that links of versions and of instances lead to, by name.
-pub(crate) fn linked(disk: &Disk) -> Result<BTreeSet<String>, RootsError> {
+pub(super) fn linked(disk: &Disk) -> Result<BTreeSet<String>, RootsError> {
     let mut trees = BTreeSet::new();
     for app in directories(disk, &layout::apps())? {
         for installation in directories(disk, &app)? {
@@ -76,13 +76,26 @@ fn of_installation(
     for directory in directories(disk, installation)? {
         if directory.file_name() == Some("instances".as_ref()) {
             for instance in directories(disk, &directory)? {
-                for version in directories(disk, &instance.join(layout::PACKAGES))? {
-                    of_packages(disk, &version, trees)?;
+                match of_instance(disk, &instance, trees) {
+                    // It is being deleted: that renames it away as a whole too.
+                    Err(_) if disk.metadata(&instance)?.is_none() => {}
+                    done => done?,
                 }
             }
         } else {
             of_version(disk, &directory, &added, trees)?;
         }
+    }
+    Ok(())
+}
+
+fn of_instance(
+    disk: &Disk,
+    instance: &Path,
+    trees: &mut BTreeSet<String>,
+) -> Result<(), RootsError> {
+    for version in directories(disk, &instance.join(layout::PACKAGES))? {
+        of_packages(disk, &version, trees)?;
     }
     Ok(())
 }

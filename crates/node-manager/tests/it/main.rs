@@ -9,6 +9,7 @@ mod cable;
 mod crash;
 mod failures;
 mod journey;
+mod links;
 mod logs;
 mod machine;
 mod manager;

@@ -143,7 +143,7 @@ async fn files_are_counted_as_bytes_are() {
     let machine = Machine::start_at(&small.root(), &world.address).await;
     let error = machine.refused(Change::Install(install("crowd"))).await;
     assert_eq!(error.code, Code::NoSpace, "{error:#?}");
-    assert!(said(&error).contains("this takes 106 files and directories"), "{error:#?}");
+    assert!(said(&error).contains("this takes 106 inodes"), "{error:#?}");
     nothing_was_written(&machine.root);
     machine.install(install("many")).await;
 }
@@ -199,6 +199,98 @@ async fn a_disk_that_is_full_in_the_middle_is_left_as_it_was() {
     // Each left its record, and nothing else.
     let after = small.used();
     assert!(after.0 - before.0 <= 3 * 4096 && after.1 - before.1 <= 3, "{before:?} {after:?}");
+}
+
+/// Begins an install that waits in the middle of its download, so that the rest of it is promised.
+async fn begun(machine: &Machine, cable: &Cable, title: &str) -> model::OperationId {
+    let id = new_id();
+    cable.hold_after(1_000_000);
+    machine.node.node().submit(id, &Change::Install(install(title))).await.unwrap();
+    cable.was_spent().await;
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_promised_to_an_install_is_not_there_for_a_repair() {
+    let world = World::start().await;
+    let Some(small) = Small::mount(&world, 24, 1000) else { return };
+    let pin = publish(&world, "first", 5 << 20, true).await;
+    publish(&world, "second", 5 << 20 | 1, true).await;
+    let cable = Cable::to(&world.address).await;
+    let machine = Machine::start_at(&small.root(), &cable.address).await;
+    let server = Some(world.address.clone());
+    machine.install(wire::v1::InstallRequest { server, ..install("first") }).await;
+    let id = begun(&machine, &cable, "second").await;
+    let blob = crate::repair::blob(&machine.root, &pin);
+    let spoil = || {
+        crate::repair::chmod(&blob, 0o644);
+        let mut bytes = std::fs::read(&blob).unwrap();
+        bytes[0] ^= 1;
+        std::fs::write(&blob, bytes).unwrap();
+        crate::repair::chmod(&blob, 0o444);
+    };
+    spoil();
+    let repaired = async || match machine.done(crate::machine::repair()).await {
+        wire::v1::OperationResult::Repaired(body) => body,
+        other => panic!("{other:?}"),
+    };
+    let left = repaired().await;
+    println!("{left:#?}");
+    assert_eq!((left.blobs, left.damaged), (0, 1));
+    let what = &left.damages[0].what;
+    assert!(what.contains("bytes on the node's disk, where "), "{what}");
+    assert!(!what.contains("and 0 are promised"), "{what}");
+    cable.mend();
+    assert_eq!(machine.end_of(id).await.error, None);
+    machine.done(crate::machine::uninstall(&"second/1")).await;
+    collect(&machine).await;
+    assert_eq!((repaired().await.blobs, repaired().await.damaged), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_promised_to_an_install_is_not_there_for_a_copy() {
+    let world = World::start().await;
+    let Some(small) = Small::mount(&world, 20, 1000) else { return };
+    for measured in [true, false] {
+        let title = if measured { "told" } else { "untold" };
+        let pin = publish(&world, "base", 4 << 20, measured).await;
+        let program = world.script(&format!("{title}/program"), "exec sleep 1000");
+        let mut published = envelope(title, "1.0.0", program);
+        // Older figures do not say what it takes on the disk.
+        let figures = pin.measured.map(|measured| MeasuredBody { disk_bytes: 0, ..measured });
+        let pin = PinBody { writable: true, measured: figures, ..pin };
+        published.packages = [("data".parse().unwrap(), pin)].into();
+        world.publish(&published).await;
+    }
+    publish(&world, "second", 5 << 20 | 1, true).await;
+    let cable = Cable::to(&world.address).await;
+    let machine = Machine::start_at(&small.root(), &cable.address).await;
+    let mut installed = Vec::new();
+    for title in ["told", "untold"] {
+        let server = Some(world.address.clone());
+        let request = wire::v1::InstallRequest { server, ..install(title) };
+        installed.push(machine.install(request).await.installation);
+    }
+    let id = begun(&machine, &cable, "second").await;
+    for id in &installed {
+        let error = machine.refused(crate::machine::create(id, false)).await;
+        assert_eq!(error.code, Code::NoSpace, "{error:#?}");
+        assert!(said(&error).contains("bytes on the node's disk, where "), "{error:#?}");
+        assert!(!said(&error).contains("and 0 are promised"), "{error:#?}");
+        assert!(error.hint.is_some(), "{error:#?}");
+    }
+    cable.mend();
+    assert_eq!(machine.end_of(id).await.error, None);
+    machine.done(crate::machine::uninstall(&"second/1")).await;
+    collect(&machine).await;
+    for id in &installed {
+        match machine.done(crate::machine::create(id, false)).await {
+            wire::v1::OperationResult::Instance(body) => {
+                machine.done(crate::machine::delete(&body.instance, true)).await;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 fn nothing_was_written_but_the_program(root: &Path) {

@@ -330,3 +330,21 @@ async fn collecting_all_the_time_disturbs_nobody() {
     collect(&machine).await;
     assert!(content(&machine, "blobs").is_empty() && content(&machine, "trees").is_empty());
 }
+
+/// What lies in the trash has lost its name, and could not be deleted when it did.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stayed_in_the_trash_goes_with_the_next_collection_and_what_it_had_with_it() {
+    let world = World::start().await;
+    let pins = publish(&world, "a", "1.0.0", &[&noise(9_000, 1)]).await;
+    let machine = Machine::start(&world).await;
+    let id = machine.install(install("a")).await.installation;
+    collect(&machine).await;
+    // As if uninstalling it had ended in an error of the disk.
+    let left = machine.root.join("trash/.1-1");
+    std::fs::rename(machine.installation_dir(&id), &left).unwrap();
+    assert!(left.join("1-1.0.0/pkg/p0").exists());
+    let collected = collect(&machine).await;
+    assert_eq!((collected.blobs, collected.trees), (2, 1));
+    assert_eq!(has(&machine, &pins[0]), (false, false));
+    assert_eq!(names_in(&machine.root.join("trash")), [""; 0]);
+}

@@ -24,7 +24,8 @@ pub use object::{
 };
 pub use status::StatusBody;
 pub use store::{
-    CollectedBody, DamageBody, GarbageKind, GarbageLine, RepairedBody, StoreRequest, VerifiedBody,
+    CollectedBody, DamageBody, DamageKind, GarbageKind, GarbageLine, RepairedBody, StoreRequest,
+    VerifiedBody,
 };
 
 /// The media type of listings: one JSON value per line.

@@ -63,7 +63,7 @@ pub struct VerifiedBody {
 pub struct RepairedBody {
     /// Blobs that were fetched again.
     pub blobs: u64,
-    /// Names of blobs in versions that lead to the right bytes again.
+    /// Names of blobs, and links of installations and instances, that lead to what is right again.
     pub names: u64,
     /// Trees in which something was mended.
     pub trees: u64,
@@ -78,15 +78,47 @@ pub struct RepairedBody {
 /// One thing that is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DamageBody {
-    /// Of a blob or of a tree.
-    pub kind: GarbageKind,
-    /// The digest of the blob, or the name of the tree.
+    /// Of what.
+    pub kind: DamageKind,
+    /// The digest of the blob, or the name of the tree, the installation or the instance.
     pub name: String,
-    /// Of a blob: its name in a version, relative to the root of the node. Of a tree: the entry, relative
-    /// to its files. `null` if it is about the whole.
+    /// Of a tree: the entry, relative to its files. Else what is damaged, relative to the root of the
+    /// node. `null` if it is about the whole.
     pub path: Option<String>,
     /// In which way it is wrong.
     pub what: String,
+}
+
+/// A kind of thing that can be damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DamageKind {
+    /// Downloaded bytes.
+    Blob,
+    /// An unpacked archive.
+    Tree,
+    /// An installation: its records and links.
+    Installation,
+    /// An instance: its record and links.
+    Instance,
+}
+
+impl DamageKind {
+    /// The kind's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DamageKind::Blob => "blob",
+            DamageKind::Tree => "tree",
+            DamageKind::Installation => "installation",
+            DamageKind::Instance => "instance",
+        }
+    }
+}
+
+impl std::fmt::Display for DamageKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl GarbageKind {
