@@ -21,7 +21,8 @@ impl Early {
         scope: &'scope Scope<'scope, '_>,
         tree: TreeSync,
     ) -> std::io::Result<Early> {
-        let (bell, bells) = sync_channel::<()>(1);
+        // Without a queue: it rings only while the thread waits for it, so that no sync is left over at the end.
+        let (bell, bells) = sync_channel::<()>(0);
         let (failure, failed) = sync_channel(1);
         std::thread::Builder::new().name("early-sync".to_owned()).stack_size(STACK).spawn_scoped(
             scope,
@@ -40,9 +41,8 @@ impl Early {
     /// So many more bytes were handed over to be written.
     pub(super) fn count(&mut self, bytes: u64) -> Result<(), DiskError> {
         self.since += bytes;
-        if self.since >= EVERY {
+        if self.since >= EVERY && self.bell.try_send(()).is_ok() {
             self.since = 0;
-            let _ = self.bell.try_send(()); // one that is still at it is enough
         }
         match self.failed.try_recv() {
             Ok(error) => Err(error),
@@ -51,7 +51,8 @@ impl Early {
     }
 }
 
-/// Bytes between two syncs: large against what one costs, small against what a disk has to catch up with.
-const EVERY: u64 = 48 << 20;
+/// Bytes from one sync to the next, if the disk keeps up: large against what one costs, small against what
+/// is left for the end when the last one began just before it.
+const EVERY: u64 = 16 << 20;
 /// Bytes of stack.
 const STACK: usize = 256 << 10;

@@ -76,7 +76,7 @@ fn unpack(
 ) -> Result<Dropped, UnpackError> {
     tree.directory(Path::new(FILES), None)?;
     let manifest = tree.file(Path::new(MANIFEST), 0o444, None, false)?;
-    let dropped = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let started = (how.writers > 0).then(|| Writers::start(scope, how.writers)).transpose();
         let writers = started.map_err(|error| UnpackError::Start { message: error.to_string() })?;
         let early = (how.writers > 0).then(|| Early::start(scope, tree.syncing())).transpose();
@@ -85,11 +85,12 @@ fn unpack(
         let mut work = Work { tree: &mut *tree, writers, early, order, buffer: Vec::new() };
         let dropped = read(&mut work)?;
         work.settle()?;
-        work.order.finish()?.close()?;
-        Ok::<_, UnpackError>(dropped)
-    })?;
-    tree.close(Seal::ReadOnly)?;
-    Ok(dropped)
+        let Work { tree, order, .. } = work;
+        order.finish()?.close()?;
+        // Inside the scope, which does not end before a sync that is still under way.
+        tree.close(Seal::ReadOnly)?;
+        Ok(dropped)
+    })
 }
 
 /// What the reading thread has in its hands.
@@ -127,6 +128,7 @@ impl Work<'_> {
                             let mut piece = self.piece();
                             piece.fill(|buffer| entries.read_content(buffer))?;
                             let last = piece.is_empty();
+                            self.handed_over(piece.len() as u64)?;
                             // One that is not taken has a reason that comes with the next word.
                             if sender.send(piece).is_err() || last {
                                 break;
@@ -170,9 +172,11 @@ impl Work<'_> {
     }
 
     fn submit(&mut self, entry: Entry, file: NewFile, content: Content) -> Result<(), UnpackError> {
-        if let (Some(early), EntryKind::File { size, .. }) = (&mut self.early, &entry.kind) {
-            early.count(*size)?;
-        }
+        self.handed_over(match (&content, &entry.kind) {
+            (Content::Whole(piece), _) => piece.len() as u64,
+            (Content::Packed(..), EntryKind::File { size, .. }) => *size,
+            (Content::Pieces(_) | Content::Packed(..), _) => 0, // pieces count as they are sent
+        })?;
         let number = self.order.begin(entry.clone());
         if let Some(writers) = &mut self.writers {
             writers.submit(Job { number, entry, file, content });
@@ -181,6 +185,11 @@ impl Work<'_> {
             }
         }
         self.bound_waiting()
+    }
+
+    /// So many more bytes are on their way to the disk, or are about to be.
+    fn handed_over(&mut self, bytes: u64) -> Result<(), UnpackError> {
+        Ok(self.early.as_mut().map_or(Ok(()), |early| early.count(bytes))?)
     }
 
     /// Everything but a file.

@@ -180,6 +180,11 @@ impl Piece {
         Ok(())
     }
 
+    /// How many bytes are in it.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Is nothing in it?
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
