@@ -201,6 +201,14 @@ def copy_links(disk, tree):
     return once
 
 
+def uv_program():
+    """uv itself: a version manager's launcher in front of it takes longer to start than uv does."""
+    with contextlib.suppress(ImportError):
+        import uv
+        return uv.find_uv_bin()
+    return "uv"
+
+
 def uv_installs(disk, server, wheels, work):
     lines = []
     for wheel in sorted(wheels.iterdir()):
@@ -209,7 +217,7 @@ def uv_installs(disk, server, wheels, work):
         name = wheel.name.split("-")[0]
         lines.append(f"{name} @ {server.address}/v1/objects/wheels/{wheel.name} --hash=sha256:{digest}")
     (work / "requirements.txt").write_text("\n".join(lines) + "\n")
-    return shell(disk, "uv pip install -q --no-deps --require-hashes --no-index --cache-dir cache --target out -r {list}", list=work / "requirements.txt")
+    return shell(disk, "{uv} pip install -q --no-deps --require-hashes --no-index --cache-dir cache --target out -r {list}", uv=uv_program(), list=work / "requirements.txt")
 
 
 def main():
