@@ -29,17 +29,6 @@ pub struct Limits {
     pub window: u64,
 }
 
-impl Limits {
-    /// The most bytes that a decoded tar may have as a whole: content, the longest
-    /// extended header for each entry, and room for padding. What lies behind the end marker is drained to
-    /// verify the encoding's checksums, and only this bounds it.
-    pub(crate) fn stream_bytes(&self) -> u64 {
-        self.unpacked_bytes
-            .saturating_add(self.entries.saturating_mul(HEADERS_AN_ENTRY))
-            .saturating_add(PADDING)
-    }
-}
-
 impl Default for Limits {
     /// Two million entries, 1 TiB of content, 64 MiB of metadata, a window of 128 MiB.
     fn default() -> Self {
@@ -84,9 +73,10 @@ pub enum Limit {
     /// [`Limits::window`].
     #[error("bytes of decompression window")]
     Window,
-    /// The decoded tar as a whole, derived from the other limits.
-    #[error("bytes of decoded archive")]
-    StreamBytes,
+    /// Bytes of a decoded tar that are no content: headers, padding, and what lies behind its end
+    /// marker. Fixed at 64 MiB, and 1 MiB more for each entry.
+    #[error("bytes beside the content of its files")]
+    BesideContent,
     /// One extended header of a tar; fixed at 1 MiB.
     #[error("bytes in one extended header")]
     ExtendedHeader,
@@ -144,6 +134,3 @@ pub struct Summary {
     /// What was left out.
     pub dropped: Dropped,
 }
-
-const HEADERS_AN_ENTRY: u64 = 1 << 20;
-const PADDING: u64 = 64 << 20;

@@ -49,11 +49,15 @@ pub(crate) struct Stream<R> {
     decoder: BufReader<Decoder<R>>,
     encoding: Encoding,
     position: u64,
-    most: u64,
+    /// Bytes of content that were announced.
+    content: u64,
+    /// Bytes that may come beside it.
+    beside: u64,
 }
 
 impl<R: Read> Stream<R> {
-    /// Decodes `input`, as much of it as `limits` allow. Nothing is read yet.
+    /// Decodes `input`. Of the limits the window holds here; bytes are allowed as entries come. Nothing
+    /// is read yet.
     pub(crate) fn new(input: R, encoding: Encoding, limits: &Limits) -> Self {
         let decoder = match encoding {
             Encoding::Identity => Decoder::Identity(Tap::new(input)),
@@ -63,7 +67,13 @@ impl<R: Read> Stream<R> {
             Encoding::Xz => Decoder::Xz(xz::Streams::new(buffered(input), limits.window)),
         };
         let decoder = BufReader::with_capacity(BUFFER, decoder);
-        Self { decoder, encoding, position: 0, most: limits.stream_bytes() }
+        Self { decoder, encoding, position: 0, content: 0, beside: PADDING }
+    }
+
+    /// One more entry was accepted, with so many bytes of content: they may come, and more headers.
+    pub(crate) fn allow_entry(&mut self, content: u64) {
+        self.content = self.content.saturating_add(content);
+        self.beside = self.beside.saturating_add(HEADERS_AN_ENTRY);
     }
 
     /// Bytes of the largest window that the encoding declared so far; 0 where the window is a
@@ -135,8 +145,8 @@ impl<R: Read> Stream<R> {
 
     fn advance(&mut self, bytes: usize) -> Result<(), Error> {
         self.position += bytes as u64;
-        if self.position > self.most {
-            return Err(Error::TooLarge { limit: Limit::StreamBytes, most: self.most });
+        if self.position > self.content.saturating_add(self.beside) {
+            return Err(Error::TooLarge { limit: Limit::BesideContent, most: self.beside });
         }
         Ok(())
     }
@@ -189,3 +199,10 @@ impl<R: Read> Read for Decoder<R> {
         }
     }
 }
+
+/// Decoded bytes that are no content, for each entry: as many as the longest extended header has.
+const HEADERS_AN_ENTRY: u64 = 1 << 20;
+/// Decoded bytes that are no content, in any archive: padding, and what lies behind the end marker. Both
+/// depend on what was read and on no limit, so that whoever measures an archive and whoever unpacks it
+/// with those figures for limits come to the same judgement.
+const PADDING: u64 = 64 << 20;

@@ -17,7 +17,7 @@
 //! The end is two zero blocks. An input that simply ends where a header could begin, or after one
 //! zero block, is accepted as GNU tar accepts it (the digest of the object tells whether it is
 //! complete). What follows the end is read, so that the encoding's checksums are verified, and
-//! ignored, as all readers do by default.
+//! ignored, as all readers do by default; how much that may be is in `decode`.
 
 mod extended;
 mod header;
@@ -228,6 +228,7 @@ impl<R: Read> TarReader<R> {
             self.unread = content.stored;
             self.padding = padded(content.stored) - content.stored;
         }
+        self.stream.allow_entry(self.unread);
         Ok(entry)
     }
 

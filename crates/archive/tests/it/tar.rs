@@ -307,9 +307,50 @@ fn a_bomb_stops_at_the_limit() {
     assert_eq!(stopped(&gzip(&many)), Limit::Entries);
     let nothing = (0..11).fold(Tar::new(), |tar, _| tar.directory("./")).end();
     assert_eq!(stopped(&gzip(&nothing)), Limit::Entries);
-    assert_eq!(stopped(&gzip(&vec![0; 80 << 20])), Limit::StreamBytes);
+    assert_eq!(stopped(&gzip(&vec![0; 80 << 20])), Limit::BesideContent);
     let headers = Tar::new().pax(b'g', &[("comment", &vec![b'c'; 900_000])]).0.repeat(100);
-    assert_eq!(stopped(&gzip(&headers)), Limit::StreamBytes);
+    assert_eq!(stopped(&gzip(&headers)), Limit::BesideContent);
+}
+
+/// What the publisher measures, and the node with those figures for limits, judge alike: also of bytes
+/// behind the end, of headers that nobody needs, and of padding.
+#[test]
+fn what_was_measured_is_unpacked_and_what_will_not_be_is_not_measured() {
+    let judge = |tar: &[u8], limits: Limits| {
+        let mut reader = TarReader::new(tar, Encoding::Gzip, limits).unwrap();
+        measure(&mut reader)
+    };
+    let entries = |count: usize| {
+        (0..count).fold(Tar::new(), |tar, n| tar.file(format!("{n}"), "content")).end()
+    };
+    let comment = Tar::new().pax(b'g', &[("comment", &vec![b'c'; 900_000])]).0;
+    let mut accepted = Vec::new();
+    for mebibytes in [0, 60, 66, 70, 80] {
+        let filler = mebibytes << 20;
+        let behind = [entries(4), vec![0; filler]].concat();
+        let before = [comment.repeat(filler / comment.len()), entries(4)].concat();
+        for (place, tar) in [("behind", behind), ("before", before)] {
+            let tar = gzip(&tar);
+            match judge(&tar, Limits::default()) {
+                Ok(summary) => {
+                    let measured = summary.measured;
+                    let limits = Limits {
+                        entries: measured.entries,
+                        unpacked_bytes: measured.unpacked_bytes,
+                        largest_file: measured.largest_file,
+                        inodes: measured.inodes,
+                        ..Limits::default()
+                    };
+                    assert_eq!(judge(&tar, limits).unwrap(), summary, "{place} {mebibytes}");
+                    accepted.push((place, mebibytes));
+                }
+                Err(Error::TooLarge { limit: Limit::BesideContent, .. }) => {}
+                Err(other) => panic!("{place} {mebibytes}: {other}"),
+            }
+        }
+    }
+    let wanted = [("behind", 0), ("before", 0), ("behind", 60), ("before", 60), ("behind", 66)];
+    assert_eq!(accepted, wanted);
 }
 
 #[test]

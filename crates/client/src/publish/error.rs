@@ -152,6 +152,9 @@ fn archive_hint(called: &str, media: &MediaInfo, error: &archive::Error) -> Stri
             limit: archive::Limit::UnpackedBytes | archive::Limit::LargestFile,
             ..
         } => "split it into several packages, or allow more with --max-unpacked".to_owned(),
+        archive::Error::TooLarge { limit: archive::Limit::BesideContent, .. } => {
+            "that much padding, or something behind its end, is no part of it: pack it again".to_owned()
+        }
         archive::Error::TooLarge { .. } => "split it into several packages".to_owned(),
         archive::Error::Unsafe { .. } | archive::Error::Ambiguous { .. } => {
             "pack it again without that entry".to_owned()
