@@ -153,7 +153,8 @@ fn archive_hint(called: &str, media: &MediaInfo, error: &archive::Error) -> Stri
             ..
         } => "split it into several packages, or allow more with --max-unpacked".to_owned(),
         archive::Error::TooLarge { limit: archive::Limit::BesideContent, .. } => {
-            "that much padding, or something behind its end, is no part of it: pack it again".to_owned()
+            "that much padding, or something behind its end, is no part of it: pack it again"
+                .to_owned()
         }
         archive::Error::TooLarge { .. } => "split it into several packages".to_owned(),
         archive::Error::Unsafe { .. } | archive::Error::Ambiguous { .. } => {

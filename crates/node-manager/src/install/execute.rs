@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use archive::Dropped;
 use client::{ClientError, Connection};
@@ -13,6 +12,7 @@ use wire::serve::blocking;
 use wire::v1::{EnvelopeBody, InvalidEnvelope, PinBody};
 
 use super::ledger::{Ledger, Promise, PromiseError};
+use super::patience::Patience;
 use super::plan::{Need, Plan, Present, Step, plan};
 use super::receive::{Meter, ReceiveError, receive};
 use super::room::Shortage;
@@ -274,15 +274,15 @@ async fn receive_with_retries(
     pin: &Pin,
     unpack: Option<crate::store::TreeKey>,
 ) -> Result<Option<Outcome>, ReceiveError> {
-    let mut pauses = PAUSES.iter();
+    let mut patience = Patience::default();
     let meter = Arc::new(Meter::new(fetch.reporter.clone(), label));
     loop {
         let outcome = receive(&fetch.store, &fetch.connection, pin, unpack, &meter).await;
         match outcome {
             Err(ReceiveError::Transfer { ref source, .. }) if source.is_transient() => {
-                let Some(pause) = pauses.next() else { return outcome };
+                let Some(pause) = patience.pause(meter.position()) else { return outcome };
                 fetch.reporter.phase(&format!("waiting to go on with {}: {source}", pin.object));
-                tokio::time::sleep(*pause).await;
+                tokio::time::sleep(pause).await;
             }
             outcome => return outcome,
         }
@@ -313,12 +313,3 @@ fn note(fetch: &Fetch, label: &str, outcome: &Outcome) {
     };
     fetch.reporter.note(format!("{label}: unpacked {without}"));
 }
-
-/// Between attempts after a lost connection; about eight seconds in all.
-const PAUSES: [Duration; 5] = [
-    Duration::from_millis(100),
-    Duration::from_millis(400),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-];

@@ -7,6 +7,7 @@
 mod execute;
 mod lay_out;
 mod ledger;
+mod patience;
 mod plan;
 mod receive;
 mod room;

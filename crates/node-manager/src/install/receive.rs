@@ -14,7 +14,7 @@ use bytes::Bytes;
 use client::{ClientError, Connection, Incoming};
 use durable::{DiskError, StagedFile};
 use model::{Digest, Hasher, Pin, counted};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use unpacker::{Outcome, UnpackError};
 use wire::serve::blocking;
 
@@ -172,6 +172,11 @@ impl Meter {
         self.reporter.phase(&format!("{doing} {}", self.label));
     }
 
+    /// Bytes that are there.
+    pub(super) fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
+    }
+
     /// So many bytes are there now; fewer than before, if some were wrong.
     fn reached(&self, position: u64) {
         let before = self.position.swap(position, Ordering::Relaxed);
@@ -198,7 +203,6 @@ async fn attempt(
 ) -> Result<Attempt, ReceiveError> {
     let object = pin.object.to_string();
     let disk_error = |source| ReceiveError::Disk { object: object.clone(), size: pin.size, source };
-    let transfer_error = |source| ReceiveError::Transfer { object: object.clone(), source };
     let (disk, name, size) = (store.disk().clone(), layout::partial(&pin.digest), pin.size);
     let staged = blocking(move || {
         let staged = disk.resume_file(&name)?;
@@ -208,18 +212,12 @@ async fn attempt(
     let staged = staged.await.map_err(disk_error)?;
     let there = staged.len();
     meter.reached(there);
-    let incoming = if there < pin.size {
-        let opened = connection.objects().open(&pin.object, there, Some(&pin.digest)).await;
-        let incoming = opened.map_err(transfer_error)?;
-        if incoming.size != pin.size {
-            let found = incoming.size;
-            return Err(ReceiveError::Size { object, found, pinned: pin.size });
-        }
-        Some(incoming)
-    } else {
-        None
+    let incoming = match there {
+        0 if pin.size > 0 => Some(open(connection, pin, 0).await?),
+        _ => None,
     };
     let (sender, pieces) = mpsc::channel(PIECES);
+    let (read_again, was_read_again) = oneshot::channel();
     let (worker_store, worker_pin, worker_meter) = (store.clone(), pin.clone(), meter.clone());
     let work = blocking(move || {
         let intake = Intake {
@@ -228,23 +226,46 @@ async fn attempt(
             there,
             hasher: Hasher::new(),
             pieces,
+            read_again: Some(read_again),
             current: Bytes::new(),
             meter: worker_meter,
             failed: None,
         };
         take_in(&worker_store, &worker_pin, goal, intake)
     });
-    let (outcome, fed) = futures_util::future::join(work, feed(incoming, sender)).await;
-    match (outcome, fed) {
+    let feed = async {
+        let incoming = match incoming {
+            Some(incoming) => incoming,
+            None if there == pin.size || was_read_again.await.is_err() => return Ok(()),
+            None => open(connection, pin, there).await?,
+        };
+        feed(incoming, sender).await.map_err(|source| transfer_error(&object, source))
+    };
+    match futures_util::future::join(work, feed).await {
         (Ok(outcome), _) => Ok(outcome),
-        (Err(_), Err(source)) => Err(transfer_error(source)),
+        (Err(_), Err(why)) => Err(why),
         (Err(error), Ok(())) => Err(error),
     }
 }
 
+/// Asks for the bytes from `from` on. A server that sends is not kept waiting: what is there already is
+/// read again before.
+async fn open(connection: &Connection, pin: &Pin, from: u64) -> Result<Incoming, ReceiveError> {
+    let opened = connection.objects().open(&pin.object, from, Some(&pin.digest)).await;
+    let incoming = opened.map_err(|source| transfer_error(&pin.object.to_string(), source))?;
+    if incoming.size != pin.size {
+        let (object, found) = (pin.object.to_string(), incoming.size);
+        return Err(ReceiveError::Size { object, found, pinned: pin.size });
+    }
+    Ok(incoming)
+}
+
+fn transfer_error(object: &str, source: ClientError) -> ReceiveError {
+    ReceiveError::Transfer { object: object.to_owned(), source }
+}
+
 /// Hands the pieces over as they come. Ends early when the other side wants no more.
-async fn feed(incoming: Option<Incoming>, sender: mpsc::Sender<Bytes>) -> Result<(), ClientError> {
-    let Some(mut incoming) = incoming else { return Ok(()) };
+async fn feed(mut incoming: Incoming, sender: mpsc::Sender<Bytes>) -> Result<(), ClientError> {
     while let Some(piece) = incoming.next_piece().await? {
         if sender.send(piece).await.is_err() {
             break;
@@ -348,6 +369,8 @@ struct Intake {
     there: u64,
     hasher: Hasher,
     pieces: mpsc::Receiver<Bytes>,
+    /// Told when what is there was read.
+    read_again: Option<oneshot::Sender<()>>,
     current: Bytes,
     meter: Arc<Meter>,
     /// The disk's refusal, which an archive reader in between would wrap beyond recognition.
@@ -367,6 +390,9 @@ impl Read for Intake {
                 Err(error) => return Err(self.refuse(error)),
             }
         } else {
+            if let Some(read_again) = self.read_again.take() {
+                let _ = read_again.send(()); // nobody waits for it where all came before
+            }
             if self.current.is_empty() {
                 let Some(piece) = self.pieces.blocking_recv() else { return Ok(0) };
                 if let Err(error) = self.staged.write_at(self.position, &piece) {

@@ -8,6 +8,7 @@ mod access;
 mod cable;
 mod crash;
 mod failures;
+mod interrupted;
 mod journey;
 mod links;
 mod logs;
