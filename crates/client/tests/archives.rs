@@ -19,7 +19,7 @@ use client::publish::{Manifest, PublishError, Published, publish};
 use client::{Connection, NoProgress, Progress};
 use model::Policy;
 use wire::Code;
-use world::{LOOPBACK, Wire, World, bytes, connect, name};
+use world::{LOOPBACK, Told, Wire, World, bytes, connect, name};
 
 /// Nothing is removed here: no hold is missed.
 #[derive(Debug)]
@@ -65,14 +65,17 @@ async fn publish_within(
     package: &str,
     limits: Limits,
 ) -> Result<Published, PublishError> {
+    let progress: Arc<dyn Progress> = Arc::new(NoProgress);
+    publish(connection, &manifest(world, version, package), limits, &progress).await
+}
+
+fn manifest(world: &World, version: &str, package: &str) -> Manifest {
     world.file("program", b"#!/bin/sh\n");
     let text = format!(
         "title = \"a\"\nname = \"demo/a\"\nversion = \"{version}\"\n[program]\nany = \"program\"\n\
          [packages]\np = {package}\n"
     );
-    let manifest = world.file("manifest.toml", text.as_bytes());
-    let progress: Arc<dyn Progress> = Arc::new(NoProgress);
-    publish(connection, &Manifest::read(&manifest).unwrap(), limits, &progress).await
+    Manifest::read(&world.file("manifest.toml", text.as_bytes())).unwrap()
 }
 
 fn tar(names: &[&str], content: &[u8]) -> Vec<u8> {
@@ -212,4 +215,23 @@ async fn an_object_without_figures_is_measured_once_by_the_publication_that_name
     let refused =
         publish_package(&world, &connection, "1.2.0", "{ object = \"shared/none\" }").await;
     assert_eq!(refused.unwrap_err().code(), Code::UnsafeArchive);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn measuring_what_is_in_the_repository_survives_a_line_that_breaks() {
+    let world = start().await;
+    let archive = tar(&["a"], &bytes(3_000_000, 3));
+    put(&world, "shared/data", "application/x-tar", &archive);
+    let wire = Wire::to(&world.address).await;
+    wire.cut_each_after_down(400_000);
+    let told = Arc::new(Told::default());
+    let progress: Arc<dyn Progress> = told.clone();
+    let manifest = manifest(&world, "1.0.0", "{ object = \"shared/data\" }");
+    let limits = Limits::default();
+    publish(&connect(&wire.address), &manifest, limits, &progress).await.unwrap();
+    let stat = world.connect().objects().stat(&name("shared/data")).await.unwrap();
+    assert_eq!(stat.measured.unwrap().unpacked_bytes, 3_000_000);
+    // What had come was not fetched again.
+    assert!(wire.cuts() >= 7 && wire.down.load(Ordering::SeqCst) < 4_000_000);
+    assert!(told.notes.lock().unwrap().iter().any(|note| note.ends_with("trying again")));
 }

@@ -235,6 +235,20 @@ async fn a_download_survives_a_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_download_over_a_line_that_breaks_again_and_again_comes_to_its_end() {
+    let world = World::start().await;
+    let content = bytes(5 * MIB, 19);
+    let path = world.file("big", &content);
+    send(&world.connect(), "big", &path, &silent()).await.unwrap();
+    let wire = Wire::to(&world.address).await;
+    wire.cut_each_after_down(400_000);
+    let to = world.dir.path().join("copy");
+    download(&connect(&wire.address), &name("big"), &to, &silent()).await.unwrap();
+    assert_eq!(std::fs::read(&to).unwrap(), content);
+    assert!(wire.cuts() > 10, "{}", wire.cuts());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_kept_and_is_damaged_is_found_thrown_away_and_fetched_anew() {
     let world = World::start().await;
     let content = bytes(2 * MIB, 10);

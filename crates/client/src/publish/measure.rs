@@ -16,9 +16,10 @@ use wire::serve::blocking;
 
 use super::error::{PublishError, Use};
 use crate::connection::Connection;
-use crate::error::ClientError;
-use crate::progress::Progress;
-use crate::transfer::{Measuring, Prepared, Source, TransferError, note_figures, prepare};
+use crate::progress::{NoProgress, Progress};
+use crate::transfer::{
+    Measuring, Prepared, Source, Stop, TransferError, Wanted, fetch, note_figures, prepare,
+};
 
 /// The figures of what is to be a package, if it is an archive. `called` is what the user calls it.
 ///
@@ -71,23 +72,18 @@ async fn receive(
     limits: Limits,
     progress: &Arc<dyn Progress>,
 ) -> Result<Prepared, PublishError> {
-    let mut incoming = connection.objects().open(&pin.object, 0, Some(&pin.digest)).await?;
     let (sender, pieces) = mpsc::channel(PIECES);
     let reader = Pieces { pieces, current: Bytes::new() };
     let source = Source::Reader(PathBuf::from(pin.object.as_str()), Box::new(reader));
-    let (media, listener): (MediaInfo, _) = (pin.media.clone(), Arc::clone(progress));
-    let work = blocking(move || prepare(source, media, limits, &*listener));
-    let feed = async move {
-        while let Some(piece) = incoming.next_piece().await? {
-            if sender.send(piece).await.is_err() {
-                break; // the other side has an error to tell
-            }
-        }
-        Ok::<_, ClientError>(())
-    };
-    let (prepared, fed) = futures_util::future::join(work, feed).await;
-    fed?;
-    Ok(prepared?)
+    let media: MediaInfo = pin.media.clone();
+    // The bytes are counted as they come; hashing what came is quick beside that.
+    let work = blocking(move || prepare(source, media, limits, &NoProgress));
+    let wanted = Wanted { name: &pin.object, digest: &pin.digest, size: pin.size };
+    let feed = fetch(connection, wanted, 0, sender, progress);
+    match futures_util::future::join(work, feed).await {
+        (_, Err(Stop::Call(error))) => Err(error.into()),
+        (prepared, Ok(()) | Err(Stop::Taker)) => Ok(prepared?),
+    }
 }
 
 /// Pieces from the network, as a reader on a blocking thread sees them.

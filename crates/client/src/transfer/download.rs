@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use wire::serve::blocking;
 use wire::v1::ObjectBody;
 
-use super::backoff::Backoff;
 use super::error::TransferError;
+use super::fetch::{Stop, Wanted, fetch};
 use super::info::info_path;
 use crate::connection::Connection;
 use crate::error::ClientError;
@@ -76,7 +76,8 @@ async fn gather(
     let (pieces, incoming) = mpsc::channel(PIECES);
     let from = partial.len;
     let writer = tokio::task::spawn_blocking(move || partial.write_all(incoming));
-    let fetched = fetch(connection, object, from, pieces, progress).await;
+    let wanted = Wanted { name: &object.name, digest: &object.digest, size: object.size };
+    let fetched = fetch(connection, wanted, from, pieces, progress).await;
     let written = writer.await.unwrap_or_else(|failure| match failure.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
         Err(cancelled) => Err(TransferError::Spool { source: std::io::Error::other(cancelled) }),
@@ -89,7 +90,7 @@ async fn gather(
             return Err(error.into());
         }
         Err(Stop::Call(error)) => return Err(error.into()),
-        Err(Stop::Writer) | Ok(()) => {}
+        Err(Stop::Taker) | Ok(()) => {}
     }
     let received = partial.hasher.finish();
     if received != object.digest {
@@ -98,63 +99,6 @@ async fn gather(
         return Err(TransferError::Mismatch { name, expected, received });
     }
     Ok((destination, partial.file))
-}
-
-/// Why fetching ended early.
-enum Stop {
-    Call(ClientError),
-    /// The writer has failed and says why.
-    Writer,
-}
-
-/// Fetches the bytes from `position` on, going on after interruptions.
-async fn fetch(
-    connection: &Connection,
-    object: &ObjectBody,
-    mut position: u64,
-    pieces: mpsc::Sender<Bytes>,
-    progress: &Arc<dyn Progress>,
-) -> Result<(), Stop> {
-    let mut backoff = Backoff::default();
-    while position < object.size {
-        let before = position;
-        let error = match fetch_once(connection, object, &mut position, &pieces, progress).await {
-            Ok(()) => continue,
-            Err(Stop::Writer) => return Err(Stop::Writer),
-            Err(Stop::Call(error)) => error,
-        };
-        if position > before {
-            backoff.reset();
-        }
-        let pause = if error.is_transient() { backoff.pause() } else { None };
-        let Some(pause) = pause else { return Err(Stop::Call(error)) };
-        progress.note(&format!("{error}; trying again"));
-        tokio::time::sleep(pause).await;
-    }
-    Ok(())
-}
-
-async fn fetch_once(
-    connection: &Connection,
-    object: &ObjectBody,
-    position: &mut u64,
-    pieces: &mpsc::Sender<Bytes>,
-    progress: &Arc<dyn Progress>,
-) -> Result<(), Stop> {
-    let objects = connection.objects();
-    let incoming = objects.open(&object.name, *position, Some(&object.digest)).await;
-    let mut incoming = incoming.map_err(Stop::Call)?;
-    if incoming.size != object.size {
-        let fault = crate::error::ProtocolFault::Header { field: "content-length" };
-        return Err(Stop::Call(connection.fault(fault)));
-    }
-    while let Some(piece) = incoming.next_piece().await.map_err(Stop::Call)? {
-        let bytes = piece.len() as u64;
-        pieces.send(piece).await.map_err(|_| Stop::Writer)?;
-        *position += bytes;
-        progress.advance(bytes);
-    }
-    Ok(())
 }
 
 /// Where the object goes.

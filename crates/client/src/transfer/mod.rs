@@ -9,6 +9,7 @@
 mod backoff;
 mod download;
 mod error;
+mod fetch;
 mod info;
 mod pack;
 mod plan;
@@ -21,6 +22,7 @@ pub use info::{InvalidInfoFile, media_of, parse_info};
 pub use source::Source;
 pub use upload::{Upload, Uploaded, upload};
 
+pub(crate) use fetch::{Stop, Wanted, fetch};
 pub(crate) use info::stated_media;
 pub(crate) use source::{Measuring, Prepared, prepare};
 pub(crate) use upload::{note_figures, send};

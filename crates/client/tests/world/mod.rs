@@ -119,6 +119,8 @@ pub struct Wire {
     pub down: Arc<AtomicU64>,
     budget_up: Arc<AtomicI64>,
     budget_down: Arc<AtomicI64>,
+    /// The budget after a cut.
+    again_down: Arc<AtomicI64>,
     dead: Arc<AtomicBool>,
     stays_dead: Arc<AtomicBool>,
     cut: watch::Sender<u64>,
@@ -134,6 +136,7 @@ impl Wire {
             down: Arc::default(),
             budget_up: Arc::new(AtomicI64::new(i64::MAX)),
             budget_down: Arc::new(AtomicI64::new(i64::MAX)),
+            again_down: Arc::new(AtomicI64::new(i64::MAX)),
             dead: Arc::default(),
             stays_dead: Arc::default(),
             cut: watch::Sender::new(0),
@@ -163,6 +166,12 @@ impl Wire {
     pub fn cut_after_down(&self, bytes: i64, stays_dead: bool) {
         self.stays_dead.store(stays_dead, Ordering::SeqCst);
         self.budget_down.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Cuts all connections after each so many more bytes from the server.
+    pub fn cut_each_after_down(&self, bytes: i64) {
+        self.again_down.store(bytes, Ordering::SeqCst);
+        self.cut_after_down(bytes, false);
     }
 
     pub fn mend(&self) {
@@ -210,7 +219,10 @@ impl Wire {
             let read = read as i64;
             let left = budget.fetch_sub(read, Ordering::SeqCst);
             if left > 0 && left <= read {
-                budget.store(i64::MAX, Ordering::SeqCst);
+                budget.store(
+                    if up { i64::MAX } else { self.again_down.load(Ordering::SeqCst) },
+                    Ordering::SeqCst,
+                );
                 self.dead.store(self.stays_dead.load(Ordering::SeqCst), Ordering::SeqCst);
                 self.cut.send_modify(|cuts| *cuts += 1);
                 return;
