@@ -15,10 +15,12 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal, umask};
 use rustix::thread::set_name;
 
 use crate::error::{UnpackError, chain};
+use crate::inherited;
 use crate::job::{Job, Outcome, Report};
 use crate::pipeline;
 
-/// Does the job that the argument describes. Answers 0 if the report could be written, whatever it says.
+/// Does the job that the argument describes. To be called before this process has opened anything: every
+/// descriptor but the standard ones is closed. Answers 0 if the report could be written, whatever it says.
 pub fn run(job: &str) -> ExitCode {
     let report = match work(job) {
         Ok(outcome) => Report::Done(outcome),
@@ -33,6 +35,7 @@ pub fn run(job: &str) -> ExitCode {
 
 fn work(job: &str) -> Result<Outcome, UnpackError> {
     let start = |message: String| UnpackError::Start { message };
+    inherited::close().map_err(|error| start(chain(&error)))?;
     let job: Job = serde_json::from_str(job).map_err(|error| start(error.to_string()))?;
     die_with(job.parent).map_err(|error| start(chain(&error)))?;
     // What administrators see in a list of processes; threads get names of their own.

@@ -9,6 +9,7 @@
 //!
 //! - `unpacker`: the caller's side: run it, feed it, hear how it ended.
 //! - `child`: the process's side, behind a hidden command of the binary.
+//! - `inherited`: closing what the process was not meant to have.
 //! - `job`: what the two say to each other.
 //! - `sandbox`: giving up rights.
 //! - `pipeline`: entries to files.
@@ -16,6 +17,7 @@
 
 mod child;
 mod error;
+mod inherited;
 mod job;
 pub mod manifest;
 mod pipeline;

@@ -7,6 +7,7 @@
 //! - A filter of system calls: no sockets of any kind (Landlock leaves those with paths, and UDP), no
 //!   `io_uring`, no other program, no tracing.
 //! - No new privileges, and, where the manager is root, none of root's capabilities.
+//! - What was inherited open: closed before, in `inherited`.
 //! - Bounds on memory, on the length of a file, and no core dump.
 
 use std::path::Path;

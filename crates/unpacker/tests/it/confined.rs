@@ -1,13 +1,14 @@
 //! What the process cannot do, and how it ends.
 
 use std::fs;
+use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use archive::Container;
-use unpacker::{Isolation, Sandbox, UnpackError, Unpacker};
+use unpacker::{Isolation, Sandbox, Source, UnpackError, Unpacker};
 
 use crate::world::{how, process, tar, unpack};
 
@@ -89,6 +90,53 @@ fn the_process_ends_with_the_one_that_started_it() {
     holder.kill().unwrap();
     holder.wait().unwrap();
     wait_until(|| working_in(dir.path()) == 0);
+}
+
+/// Whoever started the manager may have left it a descriptor that survives `exec`.
+#[test]
+fn what_was_inherited_is_closed_before_the_first_byte() {
+    let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let secret = outside.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    let script = format!("exec 3<'{0}' 9<>'{0}' && exec \"$0\" unpack \"$1\"", secret.display());
+    let unpacker = Unpacker::new(Isolation::Process {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into(), PROGRAM.into()],
+        landlock: true,
+    });
+    let bytes = tar(&[("large", b'0', "", &vec![b'x'; 4 << 20], 0o644)]);
+    let mut watched = Watched { bytes: &bytes, given: 0, tree: dir.path(), open: Vec::new() };
+    let mut tree = durable::Tree::beneath(dir.path()).unwrap();
+    let outcome = unpacker.unpack(&mut tree, how(Container::Tar, 1), Source::Stream(&mut watched));
+    outcome.unwrap();
+    let top = dir.path().canonicalize().unwrap();
+    assert!(watched.open.iter().any(|path| path.starts_with(&top)), "{:?}", watched.open);
+    assert!(!watched.open.iter().any(|path| path.ends_with("secret")), "{:?}", watched.open);
+}
+
+/// Looks what the process has open when it has taken more than a pipe holds.
+struct Watched<'a> {
+    bytes: &'a [u8],
+    given: usize,
+    tree: &'a Path,
+    open: Vec<PathBuf>,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.given > 2 << 20 && self.open.is_empty() {
+            let tree = self.tree.canonicalize().unwrap();
+            let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+            let cwd = |process: &PathBuf| fs::read_link(process.join("cwd")).ok();
+            let process =
+                processes.into_iter().find(|process| cwd(process).as_ref() == Some(&tree));
+            let descriptors = fs::read_dir(process.unwrap().join("fd")).unwrap().flatten();
+            self.open = descriptors.flat_map(|entry| fs::read_link(entry.path())).collect();
+        }
+        let count = self.bytes.read(buffer)?;
+        self.given += count;
+        Ok(count)
+    }
 }
 
 fn wait_until(mut reached: impl FnMut() -> bool) {
