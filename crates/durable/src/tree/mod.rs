@@ -9,11 +9,11 @@
 //! a thread needs to make and fill the file by itself.
 
 mod copy;
+mod directories;
 mod file;
 mod mend;
 mod staged;
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,6 +24,7 @@ use std::time::SystemTime;
 
 use rustix::fs::{self, Mode, OFlags};
 
+use self::directories::{Directories, Number};
 use crate::error::{DiskError, Refused, Verb};
 use crate::gate::Gate;
 use crate::resolve::{if_there, open_child, plain_names};
@@ -40,9 +41,9 @@ pub struct Tree {
     /// What the top is called in errors.
     path: PathBuf,
     way: Way,
-    /// Every directory that was entered and the time it is to have at the end; the empty path is the
-    /// top.
-    directories: BTreeMap<PathBuf, Option<SystemTime>>,
+    /// The numbers of the directories of the way.
+    numbers: Vec<Number>,
+    directories: Directories,
 }
 
 /// Forces what was written of a tree to the disk, from any thread, while it goes on being written.
@@ -84,8 +85,8 @@ impl Tree {
     }
 
     fn at(top: OwnedFd, path: PathBuf, gate: Gate) -> Tree {
-        let directories = BTreeMap::from([(PathBuf::new(), None)]);
-        Tree { gate, top: Arc::new(top), path, way: Way::default(), directories }
+        let (way, directories) = (Way::default(), Directories::new());
+        Tree { gate, top: Arc::new(top), path, way, numbers: Vec::new(), directories }
     }
 
     /// Where the tree lies, as errors name it.
@@ -108,8 +109,12 @@ impl Tree {
     ) -> Result<(), DiskError> {
         self.run(path, |tree| {
             tree.enter(path)?;
-            tree.directories.insert(path.components().collect(), modified);
-            Ok(())
+            let Some(name) = tree.way.names.last() else {
+                tree.directories.set_top(modified);
+                return Ok(());
+            };
+            let parent = tree.numbers.iter().rev().nth(1).copied().unwrap_or(TOP);
+            tree.directories.set(parent, name, modified)
         })
     }
 
@@ -186,20 +191,25 @@ impl Tree {
     /// The top stays open (0755), so that it can still be renamed.
     pub fn close(&mut self, seal: Seal) -> Result<(), DiskError> {
         self.run(Path::new(""), |tree| {
-            // Sorted paths have a directory before what is in it; backwards, after.
-            for (path, modified) in std::mem::take(&mut tree.directories).into_iter().rev() {
-                tree.enter(&path)?;
-                let dir = tree.way.last(&tree.top).as_fd();
-                if let Some(modified) = modified {
+            let directories = std::mem::take(&mut tree.directories);
+            let mut way = Way::default();
+            directories.finish(|names, finish| {
+                way.go_back_to(names);
+                while let Some(name) = names.get(way.names.len()) {
+                    let there = open_child(way.last(&tree.top).as_fd(), name)?;
+                    way.go_down(name, there);
+                }
+                let dir = way.last(&tree.top).as_fd();
+                if let Some(modified) = finish.modified {
                     tree.gate.times(dir, modified)?;
                 }
-                let is_top = path.as_os_str().is_empty();
-                let mode = if seal == Seal::ReadOnly && !is_top { CLOSED } else { OPEN };
+                let mode = if seal == Seal::ReadOnly && !names.is_empty() { CLOSED } else { OPEN };
                 // Whatever the umask made of it.
                 if fs::fstat(dir)?.st_mode & 0o777 != mode {
                     tree.gate.chmod(dir, mode)?;
                 }
-            }
+                Ok(())
+            })?;
             tree.way = Way::default();
             Ok(())
         })
@@ -231,18 +241,18 @@ impl Tree {
     fn enter(&mut self, path: &Path) -> io::Result<()> {
         let names = plain_names(path)?;
         self.way.go_back_to(&names);
+        self.numbers.truncate(self.way.names.len());
         while let Some(name) = names.get(self.way.names.len()) {
             let here = self.way.last(&self.top).as_fd();
-            let there = match if_there(open_child(here, name))? {
-                Some(there) => there,
+            let parent = self.numbers.last().copied().unwrap_or(TOP);
+            let (there, number) = match if_there(open_child(here, name))? {
+                Some(there) => (there, self.directories.found(parent, name)?),
                 None => {
                     self.gate.mkdir(here, name, OPEN)?;
-                    let there = open_child(here, name)?;
-                    let made = names[..=self.way.names.len()].iter().collect();
-                    self.directories.insert(made, None);
-                    there
+                    (open_child(here, name)?, self.directories.made(parent, name)?)
                 }
             };
+            self.numbers.push(number);
             self.way.go_down(name, there);
         }
         Ok(())
@@ -290,6 +300,8 @@ impl Way {
     }
 }
 
+/// The directory that all others are in.
+const TOP: Number = 0;
 /// The mode of a directory while it is written.
 const OPEN: u32 = 0o755;
 /// The mode of a directory that nothing is added to any more.

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::{BufReader, Cursor, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use archive::{Container, Encoding, Limits};
+use durable::Tree;
 use proptest::prelude::*;
 use unpacker::manifest::Kind;
-use unpacker::{Fault, How, ManifestReader, UnpackError};
+use unpacker::{Fault, How, ManifestReader, Source, UnpackError};
 
 use crate::world::{
     TarEntry, assert_same, how, inline, listing, noise, process, tar, unpack, unpack_stream, zip,
@@ -157,6 +159,59 @@ fn a_file_larger_than_the_memory_of_the_process_is_unpacked() {
     let (dir, outcome) = unpack(&process(true), how, &one_large_file(size, size));
     outcome.unwrap();
     assert_eq!(dir.path().join("files/large").metadata().unwrap().len(), size);
+}
+
+/// 80,000 directories at the end of a way of 3,900 bytes: their paths alone have more bytes than the process
+/// may have.
+#[test]
+fn very_many_directories_far_below_are_unpacked_in_bounded_memory() {
+    const COUNT: u64 = 80_000;
+    const LEN: usize = 3918;
+    let way = vec![["d"; 129].concat(); 30].join("/");
+    let headers = |name: &str, kind, content: &[u8]| {
+        let mut tar = tar(&[(name, kind, "", content, 0o755)]);
+        tar.truncate(tar.len() - 1024);
+        tar
+    };
+    let directory = headers("d", b'5', b"");
+    let entries = (0..COUNT).map(|number| {
+        let record = format!("{LEN} path={way}/{number:06}/\n");
+        assert_eq!(record.len(), LEN);
+        [headers("x", b'x', record.as_bytes()), directory.clone()].concat()
+    });
+    let mut input = Entries { left: entries.chain([vec![0; 1024]]), current: Cursor::default() };
+    let limits =
+        Limits { entries: COUNT + 100, metadata_bytes: 4 << 20, window: 0, ..Limits::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let mut tree = Tree::beneath(dir.path()).unwrap();
+    let how = How { limits, ..how(Container::Tar, 1) };
+    process(true).unpack(&mut tree, how, Source::Stream(&mut input)).unwrap();
+    let at = dir.path().join("files").join(&way);
+    assert_eq!(std::fs::read_dir(&at).unwrap().count() as u64, COUNT);
+    for path in [at.clone(), at.join("000000"), at.join("079999"), dir.path().join("files")] {
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o555, "{path:?}");
+    }
+    let _ = Command::new("chmod").args(["-R", "u+w"]).arg(dir.path()).status();
+}
+
+/// An archive that is made while it is read.
+struct Entries<I> {
+    left: I,
+    current: Cursor<Vec<u8>>,
+}
+
+impl<I: Iterator<Item = Vec<u8>>> Read for Entries<I> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match self.current.read(buffer)? {
+                0 => match self.left.next() {
+                    Some(next) => self.current = Cursor::new(next),
+                    None => return Ok(0),
+                },
+                count => return Ok(count),
+            }
+        }
+    }
 }
 
 #[test]
