@@ -2,11 +2,12 @@
 //!
 //! Whatever happened, the next manager opens the tree by itself; an operation whose record is there goes
 //! on and ends done; one that is not there has left nothing; every name stands for a whole thing.
-//! Each test takes every k-th case, another residue for each change; `FETTLE_SWEEP=all` takes them all.
+//! Which cases are taken is said in `sweep`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use client::Change;
 use durable::faults::{PowerCut, Recorder, Script};
@@ -18,6 +19,7 @@ use crate::machine::{
     Machine, create, delete, fresh, gc, install, new_id, repair, revert, uninstall, update,
 };
 use crate::store::{garbage, litter};
+use crate::sweep::{self, stride};
 use crate::world::{TarEntry, World, envelope, make_removable, names_in, noise, tar};
 
 /// One kind of change, on a tree that lies ready for it.
@@ -361,36 +363,36 @@ fn assert_tree(dir: &Path, when: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_disk_operation_is_survived() {
-    let world = World::start().await;
+    let world = Arc::new(World::start().await);
     let mut runs = 0;
-    for (offset, case) in cases(&world).await.iter().enumerate() {
-        let mut at = offset % stride(KILLS);
-        loop {
-            let run = Run::prepare(&world, case).await;
-            run.recorder.play(Script::Kill { at });
-            let taken_on = run.go(case).await;
-            let over = run.recorder.tried() <= at;
-            let Run { dir, mut machine, operation, .. } = run;
-            machine.turn_off().await;
-            let when = format!("killed at {at}");
-            assert_recovers(&world, case, dir.path(), operation, taken_on, &when).await;
-            runs += 1;
-            if over {
-                break;
+    for (offset, case) in cases(&world).await.into_iter().enumerate() {
+        let (name, case, world) = (format!("kills, {}", case.name), Arc::new(case), world.clone());
+        let stride = stride(KILLS);
+        runs += sweep::until_the_last(&name, offset % stride, stride, move |at| {
+            let (world, case) = (world.clone(), case.clone());
+            async move {
+                let run = Run::prepare(&world, &case).await;
+                run.recorder.play(Script::Kill { at });
+                let taken_on = run.go(&case).await;
+                let over = run.recorder.tried() <= at;
+                let Run { dir, mut machine, operation, .. } = run;
+                machine.turn_off().await;
+                let when = format!("killed at {at}");
+                assert_recovers(&world, &case, dir.path(), operation, taken_on, &when).await;
+                over
             }
-            at += stride(KILLS);
-        }
-        println!("{}: {at} operations", case.name);
+        })
+        .await;
     }
     println!("{runs} kills");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_power_cut_at_any_disk_operation_is_survived() {
-    let world = World::start().await;
+    let world = Arc::new(World::start().await);
     let mut cuts = 0;
-    for (offset, case) in cases(&world).await.iter().enumerate() {
-        let run = Run::prepare(&world, case).await;
+    for (offset, case) in cases(&world).await.into_iter().enumerate() {
+        let run = Run::prepare(&world, &case).await;
         let node = run.machine.node.clone();
         node.node().submit(run.operation, &case.change).await.unwrap();
         // What is in the log by now may be a little more than what the answer waited for.
@@ -399,20 +401,26 @@ async fn a_power_cut_at_any_disk_operation_is_survived() {
         let Run { dir, mut machine, recorder, operation } = run;
         let log = recorder.log();
         machine.turn_off().await;
-        let power_cut = PowerCut::new(log, SEED, 2);
-        let states = power_cut.states().enumerate();
-        let states = states.filter(|(number, _)| number % stride(CUTS) == offset % stride(CUTS));
-        let mut seen = 0;
-        for (number, (prefix, state)) in states {
-            let dir = tempfile::tempdir().unwrap();
-            state.materialise(dir.path()).unwrap();
-            let when = format!("power cut after {prefix}, state {number}");
-            let promised = prefix >= promised_from;
-            assert_recovers(&world, case, dir.path(), operation, promised, &when).await;
-            seen += 1;
-        }
-        println!("{}: {seen} states", case.name);
-        cuts += seen;
+        // They are worked out one after the other, and no faster than they are tried.
+        let (sender, states) = std::sync::mpsc::sync_channel(8);
+        std::thread::spawn(move || {
+            let power_cut = PowerCut::new(log, SEED, 2);
+            let stride = stride(CUTS);
+            let states = power_cut.states().enumerate().skip(offset % stride).step_by(stride);
+            states.map(|state| sender.send(state)).take_while(Result::is_ok).for_each(drop);
+        });
+        let (name, case, world) = (format!("cuts, {}", case.name), Arc::new(case), world.clone());
+        cuts += sweep::at_once(&name, states.into_iter(), move |(number, (prefix, state))| {
+            let (world, case) = (world.clone(), case.clone());
+            async move {
+                let dir = tempfile::tempdir().unwrap();
+                state.materialise(dir.path()).unwrap();
+                let when = format!("power cut after {prefix}, state {number}");
+                let promised = prefix >= promised_from;
+                assert_recovers(&world, &case, dir.path(), operation, promised, &when).await;
+            }
+        })
+        .await;
         drop(dir);
     }
     println!("{cuts} power cuts");
@@ -422,49 +430,56 @@ async fn a_power_cut_at_any_disk_operation_is_survived() {
 /// broken one is not `no-space`, and whatever was begun is cleared up at once, not only by the next manager.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_or_broken_disk_at_any_operation_is_said_so_and_leaves_nothing_behind() {
+    let world = Arc::new(World::start().await);
+    let mut failures = 0;
+    for (offset, case) in cases(&world).await.into_iter().enumerate() {
+        let (name, case, world) = (format!("full, {}", case.name), Arc::new(case), world.clone());
+        let stride = stride(FULL);
+        failures += sweep::until_the_last(&name, offset % stride, stride, move |at| {
+            let (world, case) = (world.clone(), case.clone());
+            async move { fails_cleanly(&world, &case, at).await }
+        })
+        .await;
+    }
+    println!("{failures} failures");
+}
+
+/// One failure, at this operation. Was it beyond the last?
+async fn fails_cleanly(world: &World, case: &Case, at: usize) -> bool {
     const ENOSPC: i32 = 28;
     const EDQUOT: i32 = 122;
     const EIO: i32 = 5;
-    let world = World::start().await;
-    for (offset, case) in cases(&world).await.iter().enumerate() {
-        let mut at = offset % stride(FULL);
-        loop {
-            let run = Run::prepare(&world, case).await;
-            let errno = [ENOSPC, EDQUOT, EIO][at % 3];
-            run.recorder.play(Script::FailOnce { at, errno });
-            let submitted = run.machine.node.node().submit(run.operation, &case.change).await;
-            let when = format!("{}, error {errno} at {at}", case.name);
-            let error = match submitted {
-                Ok(_) => run.machine.end_of(run.operation).await.error,
-                Err(client::ClientError::Refused { body, .. }) => Some(*body),
-                Err(other) => panic!("{when}: {other:?}"),
-            };
-            let over = run.recorder.tried() <= at;
-            run.recorder.play(Script::Nothing);
-            if let Some(error) = &error {
-                let code = if errno == EIO { wire::Code::Internal } else { wire::Code::NoSpace };
-                assert_eq!(error.code, code, "{when}: {error:#?}");
-                let staged = names_in(&run.machine.root.join("staging"));
-                // What gc was to remove may still be there.
-                let expected = |name: &String| case.name == "gc" && name.starts_with("receive-");
-                assert!(staged.iter().all(expected), "{when}: {staged:?}");
-                // With room again, the same command is done.
-                let again = run.machine.change(case.change.clone()).await;
-                let fine = again.error.as_ref().is_none_or(|error| {
-                    // It had been done but for its verdict.
-                    matches!(error.code, wire::Code::NothingNew | wire::Code::NotFound)
-                });
-                assert!(fine, "{when}: {:#?}", again.error);
-            }
-            assert_whole(&run.machine, &when).await;
-            make_removable(run.dir.path());
-            if over {
-                assert!(error.is_none(), "{when}");
-                break;
-            }
-            at += stride(FULL);
-        }
+    let run = Run::prepare(world, case).await;
+    let errno = [ENOSPC, EDQUOT, EIO][at % 3];
+    run.recorder.play(Script::FailOnce { at, errno });
+    let submitted = run.machine.node.node().submit(run.operation, &case.change).await;
+    let when = format!("{}, error {errno} at {at}", case.name);
+    let error = match submitted {
+        Ok(_) => run.machine.end_of(run.operation).await.error,
+        Err(client::ClientError::Refused { body, .. }) => Some(*body),
+        Err(other) => panic!("{when}: {other:?}"),
+    };
+    let over = run.recorder.tried() <= at;
+    run.recorder.play(Script::Nothing);
+    if let Some(error) = &error {
+        let code = if errno == EIO { wire::Code::Internal } else { wire::Code::NoSpace };
+        assert_eq!(error.code, code, "{when}: {error:#?}");
+        let staged = names_in(&run.machine.root.join("staging"));
+        // What gc was to remove may still be there.
+        let expected = |name: &String| case.name == "gc" && name.starts_with("receive-");
+        assert!(staged.iter().all(expected), "{when}: {staged:?}");
+        // With room again, the same command is done.
+        let again = run.machine.change(case.change.clone()).await;
+        let fine = again.error.as_ref().is_none_or(|error| {
+            // It had been done but for its verdict.
+            matches!(error.code, wire::Code::NothingNew | wire::Code::NotFound)
+        });
+        assert!(fine, "{when}: {:#?}", again.error);
     }
+    assert_whole(&run.machine, &when).await;
+    make_removable(run.dir.path());
+    assert!(!over || error.is_none(), "{when}");
+    over
 }
 
 /// Copies a tree with its links and modes.
@@ -472,13 +487,6 @@ fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to.parent().unwrap()).unwrap();
     let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(done.success());
-}
-
-fn stride(usual: usize) -> usize {
-    match std::env::var("FETTLE_SWEEP").as_deref() {
-        Ok("all") => 1,
-        _ => usual,
-    }
 }
 
 const KILLS: usize = 9;

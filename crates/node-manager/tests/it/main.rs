@@ -19,5 +19,6 @@ mod repair;
 mod room;
 mod store;
 mod supervision;
+mod sweep;
 mod world;
 mod writable;
