@@ -16,13 +16,20 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_unpack-archive");
 
 /// What a process can still do, in a directory of its own.
 fn can(landlock: bool) -> Vec<String> {
+    can_through(&[], landlock)
+}
+
+/// The same of one that is started by way of these words.
+fn can_through(words: &[&str], landlock: bool) -> Vec<String> {
+    let words: Vec<&str> = words.iter().chain(&["try"]).copied().collect();
     let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(outside.path().join("secret"), "secret").unwrap();
     let _socket = UnixListener::bind(outside.path().join("socket")).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let tried = Command::new(PROGRAM)
-        .args(["try", outside.path().to_str().unwrap(), &address])
+        .args(words)
+        .args([outside.path().to_str().unwrap(), &address])
         .arg(if landlock { "yes" } else { "no" })
         .current_dir(inside.path())
         .output()
@@ -61,6 +68,58 @@ fn without_landlock_it_works_and_says_so() {
     let bytes = tar(&[("a", b'0', "", b"x", 0o644)]);
     let (_dir, outcome) = unpack(&process(false), how(Container::Tar, 1), &bytes);
     assert_eq!(outcome.unwrap().sandbox, Sandbox::NoLandlock);
+}
+
+/// With a hard link between directories, which the first Landlock refuses.
+fn linked() -> Vec<u8> {
+    tar(&[("a/f", b'0', "", b"x", 0o644), ("b/l", b'1', "a/f", b"", 0o644)])
+}
+
+#[test]
+fn without_a_filter_of_system_calls_it_works_and_says_so() {
+    if !kernel_has_landlock() {
+        println!("this kernel has no Landlock: the test shows nothing");
+        return;
+    }
+    let can = can_through(&["unfiltered"], true);
+    // The sockets that Landlock does not know are what such a kernel leaves.
+    assert_eq!(can[0], "Partial", "{can:?}");
+    assert!(can.contains(&"open a UDP socket".to_owned()), "{can:?}");
+    for what in ["read outside", "write outside", "make a file outside", "move out", "connect"] {
+        assert!(!can.contains(&what.to_owned()), "{can:?}");
+    }
+    let unpacker = Unpacker::new(Isolation::Process {
+        program: PROGRAM.into(),
+        arguments: vec!["unfiltered".into(), "unpack".into()],
+        landlock: true,
+    });
+    let (dir, outcome) = unpack(&unpacker, how(Container::Tar, 1), &linked());
+    assert_eq!(outcome.unwrap().sandbox, Sandbox::Partial);
+    assert_eq!(fs::read(dir.path().join("files/b/l")).unwrap(), b"x");
+}
+
+/// strace answers the question for Landlock's version in place of the kernel.
+#[test]
+fn an_older_landlock_confines_as_far_as_it_can_and_says_so() {
+    let strace = Path::new("/usr/bin/strace");
+    if !kernel_has_landlock() || !strace.exists() {
+        println!("no strace, or no Landlock: the test shows nothing");
+        return;
+    }
+    // 1 knows no hard links between directories (Linux 5.13), 3 no network and no signals (6.2).
+    for (version, wanted) in [(1, Sandbox::NoLandlock), (3, Sandbox::Partial)] {
+        // -D: the program stays the child of who started it.
+        let inject = format!("inject=landlock_create_ruleset:retval={version}:when=1");
+        let words = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", &inject, PROGRAM, "unpack"];
+        let unpacker = Unpacker::new(Isolation::Process {
+            program: strace.into(),
+            arguments: words.into_iter().map(Into::into).collect(),
+            landlock: true,
+        });
+        let (dir, outcome) = unpack(&unpacker, how(Container::Tar, 1), &linked());
+        assert_eq!(outcome.unwrap().sandbox, wanted, "version {version}");
+        assert_eq!(fs::read(dir.path().join("files/b/l")).unwrap(), b"x");
+    }
 }
 
 #[test]

@@ -16,12 +16,25 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use archive::{Container, Encoding, Limits};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 use unpacker::{How, Isolation, Source, Unpacker};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    act(&arguments)
+}
+
+fn act(arguments: &[&str]) -> ExitCode {
     match arguments[..] {
+        // As on a kernel that filters no system calls.
+        ["unfiltered", ref then @ ..] => {
+            refuse_filters();
+            act(then)
+        }
         ["unpack", job] => unpacker::run_child(job),
         ["try", outside, address, landlock] => {
             try_all(Path::new(outside), address, landlock == "yes")
@@ -29,6 +42,26 @@ fn main() -> ExitCode {
         ["hold", tree] => hold(Path::new(tree)),
         _ => ExitCode::FAILURE,
     }
+}
+
+/// From here on the kernel answers as one that was built without filters of system calls.
+fn refuse_filters() {
+    let is_filter = SeccompCondition::new(
+        0,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::Eq,
+        u64::from(libc::PR_SET_SECCOMP.unsigned_abs()),
+    );
+    let set_filter = SeccompRule::new(vec![is_filter.unwrap()]).unwrap();
+    let refused = [(libc::SYS_seccomp, vec![]), (libc::SYS_prctl, vec![set_filter])];
+    let filter = SeccompFilter::new(
+        refused.into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EINVAL.unsigned_abs()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
 }
 
 /// Says what it can still do in the sandbox, in its working directory and outside of it.
