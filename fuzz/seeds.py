@@ -13,7 +13,7 @@ TIME = 1_600_000_000
 
 
 def main():
-    for target in ("tar", "zip", "tree", "manifest"):
+    for target in ("tar", "zip", "tree", "manifest", "application", "fields"):
         directory = os.path.join(SEEDS, target)
         os.makedirs(directory, exist_ok=True)
         for name in os.listdir(directory):
@@ -33,6 +33,8 @@ def main():
         save("zip", name, data)
         save("tree", name, data)
     manifests()
+    applications()
+    fields()
 
 
 def save(target, name, data):
@@ -255,6 +257,56 @@ def manifests():
     save("manifest", "bad-last", b'{"entries":0,"sha256":"%s"}\n' % digest.encode())
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     save("manifest", "empty", b'{"entries":0,"sha256":"%s"}\n' % empty.encode())
+
+
+def applications():
+    head = 'title = "Weather"\nname = "demo/weather"\nversion = "1.4.0-rc.1"\n'
+    texts = {
+        "small": head + '[program]\nany = "run.sh"\n',
+        "all": head + """args = ["--port", "80"]
+[env]
+LANG = "C"
+[program]
+linux-amd64 = { package = "app", path = "bin/weather" }
+any = "run.sh"
+[packages]
+app = "dist/"
+model = { path = "model.tar.gz", writable = true }
+fonts = { object = "shared/fonts/3" }
+[restart]
+on = "always"
+limit = 3
+window = 2.5
+""",
+        "no-package": head + '[program]\nany = { package = "absent", path = "x" }\n',
+        "two-sources": head + '[program]\nany = "x"\n[packages]\np = { path = "a", object = "b" }\n',
+        "bad-version": head.replace("1.4.0-rc.1", "1.4") + '[program]\nany = "x"\n',
+        "nul": head + 'args = ["a\\u0000b"]\n[program]\nany = "x"\n',
+        "unknown-key": "größe = 1\n" + head,
+        "unfinished": head + "[program\n",
+    }
+    for name, text in texts.items():
+        save("application", name, text.encode())
+
+
+def fields():
+    digest = "RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg="
+    date = "Sun, 22 Nov 2026 12:00:00 GMT"
+    tag = '"sha256:aa"'
+    texts = {
+        "from-to": "10\nrange: bytes=2-4",
+        "from": f"10\nrange: bytes=5-\nif-range: {tag}",
+        "suffix": f"10\nrange: bytes=-3\nif-range: {date}",
+        "several": "10\nrange: bytes=0-1,3-4",
+        "huge": "18446744073709551615\nrange: bytes=0-18446744073709551616",
+        "empty": "0\nrange: bytes=-1",
+        "if-match": f'10\nif-match: "x", {tag}\nif-unmodified-since: {date}',
+        "if-none-match": f"10\nif-none-match: W/{tag}\nif-modified-since: {date}",
+        "digest": f"10\ncontent-digest: sha-512=:AAAA:, sha-256=:{digest}: ;x=1\nrepr-digest: sha-256=:{digest}:",
+        "media": "10\ncontent-type: application/x-tar; charset=utf-8\ncontent-encoding: gzip",
+    }
+    for name, text in texts.items():
+        save("fields", name, text.encode())
 
 
 if __name__ == "__main__":

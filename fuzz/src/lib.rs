@@ -1,13 +1,18 @@
 //! What must hold whatever the bytes are, a function a target. A broken promise is a panic.
 //!
-//! Inputs are whole archives as tools make them (`seeds/`), so each can be looked at with those tools.
+//! Inputs are whole archives as tools make them (`seeds/`), so each can be looked at with those tools, or
+//! texts.
 
+mod application;
+mod fields;
 mod links;
 mod manifest;
 mod tar;
 mod tree;
 mod zip;
 
+pub use application::application;
+pub use fields::fields;
 pub use manifest::manifest;
 pub use tar::tar;
 pub use tree::tree;

@@ -1,0 +1,4 @@
+//! The header fields of a request: `fuzz::fields`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::fields(data));
