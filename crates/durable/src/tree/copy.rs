@@ -48,13 +48,33 @@ pub(super) fn copy(
     (dir, name, from): (BorrowedFd<'_>, &OsStr, &Path),
     to: &Path,
 ) -> Result<(), DiskError> {
-    let mut copy = Copy { tree, from, to, sharing: true, seen: HashMap::new(), buffer: Vec::new() };
+    let mut copy = Copy::new(tree, from, to, Modes::OfItsOwner);
     let facts = copy.read(Path::new(""), || stat(dir, name))?;
     if facts.kind != Kind::Directory {
         return copy.entry(dir, name, &facts, Path::new(""));
     }
     let top = Arc::new(copy.read(Path::new(""), || open_child(dir, name))?);
     copy.directories(&top)
+}
+
+/// Makes `to`, which is free, the same as the file or symbolic link that is called `name` in `dir`.
+pub(super) fn twin(
+    tree: &mut Tree,
+    (dir, name, from): (BorrowedFd<'_>, &OsStr, &Path),
+    to: &Path,
+) -> Result<(), DiskError> {
+    let mut copy = Copy::new(tree, from, to, Modes::AsTheyAre);
+    let facts = copy.read(Path::new(""), || stat(dir, name))?;
+    copy.entry(dir, name, &facts, Path::new(""))
+}
+
+/// Which modes the files of a copy have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Modes {
+    /// 0644, or 0755 where somebody may execute them.
+    OfItsOwner,
+    /// Those of their originals.
+    AsTheyAre,
 }
 
 /// One copy under way.
@@ -64,6 +84,7 @@ struct Copy<'a> {
     from: &'a Path,
     /// Where the copy lies in the tree.
     to: &'a Path,
+    modes: Modes,
     /// Whether sharing content is still worth a try.
     sharing: bool,
     /// Files and links that have more names than were met yet, by inode number.
@@ -78,7 +99,12 @@ struct Seen {
     names: u64,
 }
 
-impl Copy<'_> {
+impl<'a> Copy<'a> {
+    fn new(tree: &'a mut Tree, from: &'a Path, to: &'a Path, modes: Modes) -> Copy<'a> {
+        let (seen, buffer) = (HashMap::new(), Vec::new());
+        Copy { tree, from, to, modes, sharing: true, seen, buffer }
+    }
+
     /// Directories wait on a list, so that a deep tree takes no stack and few handles.
     fn directories(&mut self, top: &Arc<OwnedFd>) -> Result<(), DiskError> {
         let mut way = Way::default();
@@ -149,7 +175,11 @@ impl Copy<'_> {
         path: &Path,
         to: &Path,
     ) -> Result<(), DiskError> {
-        let mode = if facts.mode & 0o111 == 0 { 0o644 } else { 0o755 };
+        let mode = match self.modes {
+            Modes::AsTheyAre => facts.mode & 0o777,
+            Modes::OfItsOwner if facts.mode & 0o111 == 0 => 0o644,
+            Modes::OfItsOwner => 0o755,
+        };
         let mut file = self.tree.file(to, mode, Some(facts.modified), false)?;
         if facts.size > 0 && !self.share(&mut file, original)? {
             let mut at = 0;

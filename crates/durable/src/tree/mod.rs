@@ -11,6 +11,7 @@
 mod copy;
 mod directories;
 mod file;
+mod links;
 mod mend;
 mod staged;
 
@@ -25,6 +26,7 @@ use std::time::SystemTime;
 use rustix::fs::{self, Mode, OFlags};
 
 use self::directories::{Directories, Number};
+use self::links::Twins;
 use crate::error::{DiskError, Refused, Verb};
 use crate::gate::Gate;
 use crate::resolve::{if_there, open_child, plain_names};
@@ -44,6 +46,7 @@ pub struct Tree {
     /// The numbers of the directories of the way.
     numbers: Vec<Number>,
     directories: Directories,
+    twins: Twins,
 }
 
 /// Forces what was written of a tree to the disk, from any thread, while it goes on being written.
@@ -86,7 +89,8 @@ impl Tree {
 
     fn at(top: OwnedFd, path: PathBuf, gate: Gate) -> Tree {
         let (way, directories) = (Way::default(), Directories::new());
-        Tree { gate, top: Arc::new(top), path, way, numbers: Vec::new(), directories }
+        let (numbers, twins) = (Vec::new(), Twins::default());
+        Tree { gate, top: Arc::new(top), path, way, numbers, directories, twins }
     }
 
     /// Where the tree lies, as errors name it.
@@ -169,24 +173,6 @@ impl Tree {
         })
     }
 
-    /// Gives the entry `original` of this tree, a file or a symbolic link, the further name `path`.
-    pub fn hard_link(
-        &mut self,
-        original: &Path,
-        path: &Path,
-        replaces: bool,
-    ) -> Result<(), DiskError> {
-        self.run(path, |tree| {
-            let names = plain_names(original)?;
-            let (from_name, way) = names.split_last().ok_or(Refused::NotBeneath)?;
-            let mut from = tree.top.clone();
-            for name in way {
-                from = Arc::new(open_child(from.as_fd(), name)?);
-            }
-            tree.link_into(from.as_fd(), from_name, path, replaces)
-        })
-    }
-
     /// Finishes the directories, from the deepest up: their times, and the modes that the seal says.
     /// The top stays open (0755), so that it can still be renamed.
     pub fn close(&mut self, seal: Seal) -> Result<(), DiskError> {
@@ -215,23 +201,13 @@ impl Tree {
         })
     }
 
-    fn link_into(
-        &mut self,
-        from: BorrowedFd<'_>,
-        from_name: &OsStr,
-        path: &Path,
-        replaces: bool,
-    ) -> io::Result<()> {
-        let name = self.make_room(path, replaces)?;
-        self.gate.link(from, from_name, self.way.last(&self.top).as_fd(), name)
-    }
-
     /// Enters the parent of an entry to be made, and frees the entry's name there if it may be.
     fn make_room<'a>(&mut self, path: &'a Path, replaces: bool) -> io::Result<&'a OsStr> {
         plain_names(path)?;
         let name = path.file_name().ok_or(Refused::NotBeneath)?;
         self.enter(path.parent().unwrap_or(Path::new("")))?;
         if replaces {
+            self.twins.forget(path);
             if_there(self.gate.unlink(self.way.last(&self.top).as_fd(), name))?;
         }
         Ok(name)
