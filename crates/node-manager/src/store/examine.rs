@@ -179,7 +179,11 @@ pub(super) fn wrong_content(
 }
 
 /// Size and digest of a file.
-fn hash(store: &Store, path: &Path, read: &dyn Fn(u64)) -> Result<Option<(u64, Digest)>, String> {
+pub(super) fn hash(
+    store: &Store,
+    path: &Path,
+    read: &dyn Fn(u64),
+) -> Result<Option<(u64, Digest)>, String> {
     let opened = store.disk().open_file(path).map_err(|error| words(&error))?;
     let Some(mut file): Option<File> = opened else { return Ok(None) };
     let (mut hasher, mut size, mut buffer) = (Hasher::new(), 0, vec![0; PIECE]);

@@ -12,7 +12,7 @@ use unpacker::manifest::{Kind as LineKind, Line};
 use unpacker::{FILES, MANIFEST, ManifestReader};
 
 use super::Store;
-use super::examine::{Flaws, words, wrong_content};
+use super::examine::{Flaws, hash, words, wrong_content};
 use crate::layout;
 
 /// Looks at a tree: every entry of its manifest, and what is there beside them.
@@ -137,10 +137,27 @@ impl Look<'_> {
                     let original = original.as_path();
                     match self.store.disk().metadata(&self.files.join(original)) {
                         Ok(Some(first)) if first.ino == stat.ino => None,
+                        // At the most names that its file system gives a file, it is a copy.
+                        Ok(Some(first)) if self.is_twin(original, first, &path, stat) => None,
                         _ => Some(format!("it is another file than `{}`", original.display())),
                     }
                 }
             },
+        }
+    }
+
+    /// Whether two names are of files of the same content, or of links to the same.
+    fn is_twin(&self, original: &Path, first: Stat, path: &Path, stat: Stat) -> bool {
+        let original = self.files.join(original);
+        let target = |path: &Path| self.store.disk().read_link(path).ok().flatten();
+        let content = |path: &Path| hash(self.store, path, &|_| {}).ok().flatten();
+        match (first.kind, stat.kind) {
+            (Kind::File, Kind::File) => {
+                (first.size, first.mode) == (stat.size, stat.mode)
+                    && content(path).is_some_and(|found| content(&original) == Some(found))
+            }
+            (Kind::Link, Kind::Link) => target(path).is_some() && target(path) == target(&original),
+            _ => false,
         }
     }
 

@@ -125,6 +125,27 @@ async fn names_of_names_that_came_again_are_no_damage() {
     assert_eq!(found.damaged, 0, "{found:#?}");
 }
 
+/// A file system bounds how many names a file has, and beyond it a name gets a copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_further_name_may_be_a_copy_of_the_same_content_and_mode() {
+    let world = World::start().await;
+    let (pin, _) = publish(&world, "copied", "1.0.0").await;
+    let machine = Machine::start(&world).await;
+    machine.running("copied").await;
+    let files = tree(&machine.root, &pin).join("files");
+    let (original, again) = (files.join("d/data"), files.join("again"));
+    within(&files, |_| {
+        fs::remove_file(&again).unwrap();
+        fs::copy(&original, &again).unwrap();
+    });
+    assert_eq!(verified(&machine).await.damaged, 0);
+    chmod(&again, 0o644);
+    assert_eq!(verified(&machine).await.damaged, 1);
+    fs::write(&again, noise(20_000, 6)).unwrap();
+    chmod(&again, 0o444);
+    assert_eq!(verified(&machine).await.damaged, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_damage_to_a_tree_is_named_and_mended_in_place() {
     let world = World::start().await;

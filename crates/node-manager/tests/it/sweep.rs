@@ -2,6 +2,7 @@
 //!
 //! Usually every k-th is taken, another residue for each change; `FETTLE_SWEEP=all` takes them all, and
 //! says from time to time how far it is.
+#![allow(clippy::print_stdout, reason = "whoever runs a sweep waits for it")]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
