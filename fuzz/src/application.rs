@@ -15,7 +15,10 @@ pub fn application(data: &[u8]) {
             if let Some(at) = at {
                 assert!(at.line >= 1 && at.line <= lines, "{at:?} of {lines} lines");
                 let line = text.split('\n').nth(at.line - 1).unwrap_or_default();
-                assert!(at.column >= 1 && at.column <= line.chars().count() + 1, "{at:?}: {line:?}");
+                assert!(
+                    at.column >= 1 && at.column <= line.chars().count() + 1,
+                    "{at:?}: {line:?}"
+                );
             }
         }
         Ok(manifest) => {
@@ -34,7 +37,9 @@ pub fn application(data: &[u8]) {
                 }
             }
             // What a process is started with holds no NUL.
-            assert!(manifest.args.iter().chain(manifest.env.values()).all(|text| !text.contains('\0')));
+            assert!(
+                manifest.args.iter().chain(manifest.env.values()).all(|text| !text.contains('\0'))
+            );
         }
     }
 }

@@ -16,7 +16,9 @@ pub fn fields(data: &[u8]) {
     for line in lines.take(20) {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
             headers.append(name, value);
         }
     }
@@ -36,7 +38,10 @@ pub fn fields(data: &[u8]) {
 fn conditional<'a>(headers: &HeaderMap, size: u64, text: &impl Fn(&str) -> Option<&'a str>) {
     match evaluate(headers, TAG, DATE, |a, b| a <= b) {
         Precondition::Failed => {
-            assert!(text("if-match").or(text("if-unmodified-since")).is_some(), "nothing was asked");
+            assert!(
+                text("if-match").or(text("if-unmodified-since")).is_some(),
+                "nothing was asked"
+            );
             assert_ne!(text("if-match"), Some("*"));
             assert_ne!(text("if-match"), Some(TAG));
         }
@@ -60,9 +65,11 @@ fn conditional<'a>(headers: &HeaderMap, size: u64, text: &impl Fn(&str) -> Optio
 fn ranged(field: Option<&str>, size: u64) {
     let Selection::Part(part) = select_range(field, size) else { return };
     assert!(part.start < part.end && part.end <= size, "{part:?} of {size}");
-    let spec = field.and_then(|field| field.trim().strip_prefix("bytes=")).expect("a range of bytes");
+    let spec =
+        field.and_then(|field| field.trim().strip_prefix("bytes=")).expect("a range of bytes");
     let (first, last) = spec.split_once('-').expect("one range");
-    let number = |text: &str| (!text.trim().is_empty()).then(|| text.trim().parse().unwrap_or(u64::MAX));
+    let number =
+        |text: &str| (!text.trim().is_empty()).then(|| text.trim().parse().unwrap_or(u64::MAX));
     match (number(first), number(last)) {
         (Some(first), last) => {
             let last: u64 = last.unwrap_or(u64::MAX);
