@@ -317,6 +317,11 @@ fn opening(error: &node_manager::OpenError) -> Verdict {
             of(Code::Usage).hint("name an empty or a new directory with `--root DIR`")
         }
         OpenError::Root { .. } => of(Code::Usage).hint("`--root DIR` names another directory"),
+        OpenError::Launcher(launcher::ReachError::TooNew { .. }) => {
+            of(Code::TooNew).hint("run the newer fettle, or stop all instances with it first")
+        }
+        OpenError::Launcher(_) => of(Code::Internal)
+            .hint("a process `fettle-launch` of this node hangs: end it, its programs run on"),
         OpenError::Boot(_) | OpenError::Server(_) => of(Code::Internal),
     }
 }

@@ -9,6 +9,7 @@ mod config;
 mod error;
 mod holds;
 mod interrupt;
+mod launching;
 mod names;
 mod output;
 mod places;
@@ -29,7 +30,7 @@ use crate::error::{Exit, Failure};
 use crate::output::Output;
 
 fn main() -> ExitCode {
-    if let Some(ended) = unpacking::run() {
+    if let Some(ended) = launching::run().or_else(unpacking::run) {
         return ended;
     }
     let arguments = match Arguments::try_parse() {

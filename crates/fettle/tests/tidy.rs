@@ -16,18 +16,23 @@ fn crates_use_only_those_that_the_architecture_names() {
         ("model", &[][..]),
         ("archive", &[]),
         ("durable", &[]),
+        ("launcher", &[]),
         ("unpacker", &["model", "archive", "durable"]),
         ("wire", &["model"]),
         ("client", &["model", "wire", "durable", "archive"]),
         ("binary-repository", &["model", "wire", "durable"]),
         ("application-repository", &["model", "wire", "durable"]),
-        ("node-manager", &["model", "wire", "durable", "archive", "unpacker", "client"]),
+        (
+            "node-manager",
+            &["model", "wire", "durable", "archive", "unpacker", "client", "launcher"],
+        ),
         (
             "fettle",
             &[
                 "model",
                 "archive",
                 "durable",
+                "launcher",
                 "unpacker",
                 "wire",
                 "client",
@@ -81,6 +86,21 @@ fn every_file_begins_with_its_story_and_stays_readable() {
         let lines = text.lines().count();
         assert!(lines <= 600, "{} has {lines} lines", file.display());
     }
+}
+
+#[test]
+fn system_calls_without_a_safe_form_are_made_in_one_file() {
+    let unsafe_code = |path: &PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        let is_built_in = path.components().any(|part| part.as_os_str() == "src");
+        is_built_in
+            && text.lines().any(|line| {
+                let code = line.split("//").next().unwrap_or_default();
+                ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|word| code.contains(word))
+            })
+    };
+    let found: Vec<PathBuf> = sources().into_iter().filter(unsafe_code).collect();
+    assert_eq!(found, [root().join("crates/launcher/src/sys.rs")]);
 }
 
 #[test]

@@ -97,35 +97,48 @@ impl Connection {
     /// # Errors
     /// See [`ReachError`].
     pub fn reach(way: &Way) -> Result<(Connection, Vec<Known>), ReachError> {
+        let found = Connection::find_or(way, |directory| start(way, directory).map(Some))?;
+        found.ok_or(ReachError::Silent(ChannelError::Closed))
+    }
+
+    /// Finds the launcher, and hears what it knows. `None`: there is none, so nothing runs that one knew.
+    ///
+    /// # Errors
+    /// See [`ReachError`].
+    pub fn find(way: &Way) -> Result<Option<(Connection, Vec<Known>)>, ReachError> {
+        Connection::find_or(way, |_| Ok(None))
+    }
+
+    fn find_or(
+        way: &Way,
+        otherwise: impl Fn(BorrowedFd<'_>) -> Result<Option<Called>, ReachError>,
+    ) -> Result<Option<(Connection, Vec<Known>)>, ReachError> {
         let of_directory =
             |source: io::Error| ReachError::Directory { directory: way.directory.clone(), source };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = open(&way.directory, flags, Mode::empty());
         let directory = directory.map_err(|error| of_directory(error.into()))?;
-        let mut last = ChannelError::Closed;
         for _ in 0..ATTEMPTS {
-            let (socket, child) = match call(directory.as_fd()).map_err(of_directory)? {
-                Some(socket) => (socket, None),
-                None => start(way, directory.as_fd())?,
+            let called = match call(directory.as_fd()).map_err(of_directory)? {
+                Some(socket) => Some((socket, None)),
+                None => otherwise(directory.as_fd())?,
             };
+            let Some((socket, child)) = called else { return Ok(None) };
             match greet(&socket) {
                 Ok((welcome, known)) if welcome.protocol <= PROTOCOL => {
                     let sender = Mutex::default();
                     let child = Mutex::new(child);
-                    return Ok((Connection { socket, sender, child, welcome }, known));
+                    return Ok(Some((Connection { socket, sender, child, welcome }, known)));
                 }
                 Ok((Welcome { pid, fettle, protocol: found, .. }, _)) => {
                     return Err(ReachError::TooNew { pid, fettle, found });
                 }
                 // It was about to end when it was called: the next one will not be.
-                Err(error @ ChannelError::Closed) => {
-                    last = error;
-                    child.map(|mut child| child.wait());
-                }
+                Err(ChannelError::Closed) => drop(child.map(|mut child| child.wait())),
                 Err(error) => return Err(ReachError::Silent(error)),
             }
         }
-        Err(ReachError::Silent(last))
+        Err(ReachError::Silent(ChannelError::Closed))
     }
 
     /// Who answers.
@@ -166,6 +179,9 @@ impl Connection {
     }
 }
 
+/// A connection, and the process if it was started for it.
+type Called = (OwnedFd, Option<Child>);
+
 /// `None`: nobody listens.
 fn call(directory: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     let socket = new_socket()?;
@@ -177,7 +193,7 @@ fn call(directory: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the launcher is what starts all others")]
-fn start(way: &Way, directory: BorrowedFd<'_>) -> Result<(OwnedFd, Option<Child>), ReachError> {
+fn start(way: &Way, directory: BorrowedFd<'_>) -> Result<Called, ReachError> {
     let failed = |source: io::Error| ReachError::Start { program: way.program.clone(), source };
     let listen_and_call = || {
         match unlinkat(directory, SOCKET, AtFlags::empty()) {

@@ -17,6 +17,8 @@ pub struct Config {
     pub profiles: Vec<Profile>,
     /// May callers over TCP, whose account is unknown, change something?
     pub loopback_may_write: bool,
+    /// What is a launcher, if it is called so: the parent of all programs.
+    pub launcher: Starter,
     /// Where archives are unpacked.
     pub unpacker: Isolation,
     /// What an archive may amount to that nobody has measured.
@@ -24,6 +26,15 @@ pub struct Config {
     /// Bytes that no install takes from the file system of the root; the smaller one of 64 MiB and a
     /// fiftieth of the file system, if nobody says.
     pub reserve: Option<u64>,
+}
+
+/// A program that is of use to a node, and what it is called with.
+#[derive(Debug, Clone)]
+pub struct Starter {
+    /// The program.
+    pub program: PathBuf,
+    /// What comes before what the node adds.
+    pub args: Vec<std::ffi::OsString>,
 }
 
 /// The profiles of this machine: `<system>-<architecture>` with the names that publishers use

@@ -1,5 +1,5 @@
 //! Waiting for the kernel to say something through a descriptor: the end of a process (pidfd), a change of
-//! a directory (inotify). The one file of this crate with `unsafe` in it.
+//! a directory (inotify).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,10 +14,12 @@ pub(crate) struct Event(AsyncFd<OwnedFd>);
 impl Event {
     /// Takes the descriptor. Needs a Tokio runtime.
     pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Event> {
-        #[expect(unsafe_code, reason = "Tokio's only constructor that is not deprecated")]
-        // SAFETY: an `OwnedFd` is an open descriptor, always answers with the same number, and is closed
-        // only by its drop, which `AsyncFd` owns.
-        let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
+        #[expect(
+            deprecated,
+            reason = "its sound successor is `unsafe` for types that answer with \
+            another number each time; an `OwnedFd` always answers with the same"
+        )]
+        let registered = AsyncFd::with_interest(descriptor, Interest::READABLE);
         Ok(Event(registered?))
     }
 

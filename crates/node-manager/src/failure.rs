@@ -201,7 +201,7 @@ impl Failure {
                     LaunchError::Envelope { .. } => Code::Damaged,
                     LaunchError::Logs { source, .. } => disk_code(source),
                     LaunchError::Execute { source, .. } => execute_code(source),
-                    LaunchError::Hold { .. } => Code::Internal,
+                    LaunchError::Prepare { .. } | LaunchError::Launcher { .. } => Code::Internal,
                 },
                 Refusal::Disk(error) => instance_code(error),
                 Refusal::Observed { source, .. } => record_code(source),

@@ -31,7 +31,8 @@
 //!         logs/                 stdout, stderr, and what the program puts there
 //!         credentials/
 //!   operations/<id>             record: what was asked for and how it ended
-//!   run/<boot id>/              what is true within one boot: <instance> (record, not synced)
+//!   run/<boot id>/              what is true within one boot: <instance> (record, not synced), and
+//!         launcher.sock         the launcher's
 //!   staging/  trash/            durable's
 //! ```
 //!

@@ -5,9 +5,9 @@
 //! `trash/` goes (partly received blobs stay), a tree whose top a crash left open is closed, what was
 //! true within another boot is forgotten, instances are found again, and what was asked for goes on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -15,6 +15,7 @@ use client::{Connection, Endpoint};
 use durable::record::RecordError;
 use durable::{Disk, DiskError, Kind, Lock, LockMode};
 use futures_util::stream::{self, StreamExt as _};
+use launcher::Way;
 use model::{Caller, Digest, InstallationId, InstanceId, OperationId, Policy, Timestamp, Title};
 use unpacker::Unpacker;
 use wire::serve::{Service, blocking};
@@ -30,7 +31,7 @@ use crate::locks::{self, Locks};
 use crate::operation::{self, Entry, Journal, JournalError};
 use crate::record::{self, FormatRecord, Request, Unusable};
 use crate::store::Store;
-use crate::supervise::{self, Handle, Refusal};
+use crate::supervise::{self, Handle, Launcher, Refusal};
 
 /// A running node manager. Dropping it leaves the programs alone.
 #[derive(Debug)]
@@ -85,6 +86,9 @@ pub enum OpenError {
     /// The system does not say which boot this is.
     #[error("cannot read the id of this boot")]
     Boot(#[source] std::io::Error),
+    /// There is a launcher, the parent of all programs, and it cannot be talked to.
+    #[error("cannot talk to the launcher of this node")]
+    Launcher(#[from] launcher::ReachError),
     /// The repository's address cannot be used.
     #[error("cannot use the repository's address")]
     Server(#[source] client::ClientError),
@@ -106,6 +110,7 @@ pub(crate) struct Core {
     pub(crate) collection_is_due: AtomicBool,
     instance_locks: Locks<InstanceId>,
     connection: Option<Connection>,
+    launcher: Launcher,
     boot: String,
     /// The lock of the tree: held by whatever may still change it, also when the `Node` is gone.
     tenure: Arc<Lock>,
@@ -147,10 +152,15 @@ impl Node {
         let boot = supervise::boot_id().map_err(OpenError::Boot)?;
         let connection = config.server.as_ref().map(Connection::new).transpose();
         let connection = connection.map_err(OpenError::Server)?;
-        let (root, this_boot) = (config.root.clone(), boot.clone());
-        let (disk, lock, journal) = blocking(move || {
+        let (root, this_boot, starter) =
+            (config.root.clone(), boot.clone(), config.launcher.clone());
+        let (disk, lock, journal, launcher) = blocking(move || {
             let disk = create_resolved(&root, create)?;
-            open_tree(disk, &this_boot)
+            let (disk, lock, journal) = open_tree(disk, &this_boot)?;
+            // The lock is held: there is no other manager that could talk to it.
+            let directory = disk.root().join(layout::run(&this_boot));
+            let way = Way { directory, program: starter.program, args: starter.args };
+            Ok::<_, OpenError>((disk, lock, journal, Launcher::find(way)?))
         })
         .await?;
         config.root = disk.root().to_owned();
@@ -173,6 +183,7 @@ impl Node {
             disk,
             journal,
             connection,
+            launcher,
             boot,
             tenure: Arc::new(lock),
         });
@@ -423,7 +434,8 @@ impl Core {
             return Ok(());
         }
         let (disk, boot, tenure) = (self.disk.clone(), self.boot.clone(), self.tenure.clone());
-        let handle = supervise::take_charge(disk, boot, tenure, id.clone()).await?;
+        let launcher = self.launcher.clone();
+        let handle = supervise::take_charge(disk, boot, tenure, launcher, id.clone()).await?;
         let mut instances = self.instances.write().unwrap_or_else(PoisonError::into_inner);
         instances.insert(id.clone(), handle);
         Ok(())
@@ -449,12 +461,21 @@ impl Core {
         });
         let found = stream::iter(found.await.map_err(OpenError::damaged)?);
         // Several at a time: what should run and does not is started here.
+        let left_alone = AtomicBool::new(false);
         let take = async |id: InstanceId| {
             if let Err(error) = self.take_charge(&id).await {
                 tracing::error!(instance = %id, %error, "cannot be used, and is left as it is");
+                left_alone.store(true, Ordering::Relaxed);
             }
         };
         found.for_each_concurrent(AT_A_TIME, take).await;
+        // How a launch of nobody's ended concerns nobody; one of an instance that cannot be used might.
+        if !left_alone.into_inner() {
+            let launches: HashSet<_> =
+                self.handles().iter().filter_map(|(_, handle)| handle.view().launch).collect();
+            let launcher = self.launcher.clone();
+            blocking(move || launcher.forget_all_but(|launch| launches.contains(&launch))).await;
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::args::NodeArgs;
 use crate::error::{Exit, Failure};
 use crate::places::{NoPlace, Surroundings, node_socket};
 use crate::reach::{Context, ReachError};
-use crate::unpacking;
+use crate::{launching, unpacking};
 
 /// Why the node does not run.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,7 @@ async fn run(context: &Context, args: &NodeArgs) -> Result<(), NodeError> {
         server: Some(context.server_endpoint()?),
         profiles: machine_profiles(),
         loopback_may_write: args.allow_loopback,
+        launcher: launching::starter(),
         unpacker: unpacking::isolation(),
         unmeasured: args.unmeasured.limits(),
         reserve: args.reserve.map(ByteSize::bytes),

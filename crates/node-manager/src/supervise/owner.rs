@@ -19,8 +19,9 @@ use wire::serve::blocking;
 use wire::v1::{ExitBody, InstanceBody};
 
 use super::handle::{Answer, Command, Handle, Refusal, View};
-use super::launch::{LaunchError, launch, restart_policy};
-use super::process::Process;
+use super::launch::{launch, restart_policy};
+use super::launcher::Launcher;
+use super::process::{End, Process};
 use crate::instance::{self, Copies, InstanceError};
 use crate::inventory;
 use crate::layout::{self, VersionName};
@@ -34,12 +35,13 @@ pub(crate) async fn take_charge(
     disk: Disk,
     boot: String,
     tenure: Arc<Lock>,
+    launcher: Launcher,
     id: InstanceId,
 ) -> Result<Handle, Refusal> {
     let workspace = disk.root().join(layout::workspace(&id));
-    let (disk, boot, id, workspace, facts) = blocking(move || {
-        let facts = Facts::read(&disk, &boot, &id, &workspace);
-        (disk, boot, id, workspace, facts)
+    let (disk, boot, launcher, id, workspace, facts) = blocking(move || {
+        let facts = Facts::read(&disk, &boot, &launcher, &id, &workspace);
+        (disk, boot, launcher, id, workspace, facts)
     })
     .await;
     let Facts { record, observed, version, process } = facts?;
@@ -50,6 +52,7 @@ pub(crate) async fn take_charge(
         disk,
         boot,
         _tenure: tenure,
+        launcher,
         id,
         workspace,
         version,
@@ -74,7 +77,13 @@ struct Facts {
 }
 
 impl Facts {
-    fn read(disk: &Disk, boot: &str, id: &InstanceId, workspace: &Path) -> Result<Facts, Refusal> {
+    fn read(
+        disk: &Disk,
+        boot: &str,
+        launcher: &Launcher,
+        id: &InstanceId,
+        workspace: &Path,
+    ) -> Result<Facts, Refusal> {
         // The workspace is the program's own: what it put in the way of the link must not keep its process
         // from being owned.
         if let Err(error) = instance::repair(disk, id) {
@@ -88,10 +97,12 @@ impl Facts {
             Ok(durable::record::Read::Present(observed)) => observed,
             _ => ObservedRecord::nothing(record.created),
         };
-        let process = match observed.process {
-            Some(recorded) => Process::adopt(recorded),
-            None if observed.state.has_process() => Process::find(workspace),
-            None => None,
+        let known = observed.launch.and_then(|launch| Some((launch, launcher.known(launch)?)));
+        let process = match (known, observed.process) {
+            (Some((launch, made)), _) => Some(Process::of_launch(launcher, launch, made)),
+            (None, Some(recorded)) => Process::adopt(recorded),
+            (None, None) if observed.state.has_process() => Process::find(workspace),
+            (None, None) => None,
         };
         Ok(Facts { record, observed, version, process })
     }
@@ -117,6 +128,7 @@ struct Owner {
     disk: Disk,
     boot: String,
     _tenure: Arc<Lock>,
+    launcher: Launcher,
     id: InstanceId,
     /// Its absolute path.
     workspace: PathBuf,
@@ -173,6 +185,10 @@ impl Owner {
                     _ => self.observed.state = InstanceState::Running,
                 }
                 self.observe_or_log().await;
+                if self.process.as_ref().is_some_and(|process| process.has_ended()) {
+                    self.process_ended().await;
+                    return Ok(());
+                }
                 // The manager may have been cut off between recording "stopped" and asking the process.
                 if self.record.desired == Desired::Stopped && self.stop.is_none() {
                     self.begin_stop(DEFAULT_GRACE).await;
@@ -182,12 +198,12 @@ impl Owner {
             }
             None if state == InstanceState::Stopping => {
                 self.advance(InstanceEvent::Exited(Aftermath::Rest))?;
-                self.unknown_exit("it ended while no node manager was there");
+                self.unknown_exit(UNSEEN);
                 self.observe_or_log().await;
             }
             None if state.has_process() && self.observed.process.is_some() => {
-                let status = ExitStatus::Unknown("it ended while no node manager was there".into());
-                self.after_end(&status).await;
+                let status = ExitStatus::Unknown(UNSEEN.into());
+                self.after_end(&End { status, at: now() }).await;
             }
             None => {
                 let rests = state == InstanceState::Failed;
@@ -324,17 +340,17 @@ impl Owner {
     /// In `launching`: makes the process. The launch is recorded first, so that after a crash in between
     /// the process is looked for and not made a second time.
     async fn launch(&mut self) -> Result<LaunchId, Refusal> {
-        let launch = LaunchId::from(uuid::Uuid::now_v7());
-        self.observed.launch = Some(launch);
+        let launch_id = LaunchId::from(uuid::Uuid::now_v7());
+        self.observed.launch = Some(launch_id);
         self.observed.process = None;
         self.observed.started = Some(now());
-        match self.make_process().await {
+        match self.make_process(launch_id).await {
             Ok(process) => {
                 self.observed.process = Some(process.record());
                 self.process = Some(Arc::new(process));
                 let moved = self.advance(InstanceEvent::Launched);
                 self.observe_or_log().await;
-                moved.map(|()| launch)
+                moved.map(|()| launch_id)
             }
             Err(refusal) => {
                 let status = ExitStatus::Unknown(with_causes(&refusal));
@@ -346,14 +362,10 @@ impl Owner {
         }
     }
 
-    async fn make_process(&mut self) -> Result<Process, Refusal> {
+    async fn make_process(&mut self, id: LaunchId) -> Result<Process, Refusal> {
         self.observe().await?;
-        let (disk, id) = (self.disk.clone(), self.id.clone());
-        let made = blocking(move || {
-            let child = launch(&disk, &id)?;
-            Process::of_child(child).map_err(|source| LaunchError::Hold { instance: id, source })
-        });
-        made.await.map_err(|source| Refusal::Launch { instance: self.id.clone(), source })
+        let made = launch(&self.disk, &self.id, &self.launcher, id).await;
+        made.map_err(|source| Refusal::Launch { instance: self.id.clone(), source })
     }
 
     /// A launch that nobody waits for: its failure is the instance's state.
@@ -366,14 +378,20 @@ impl Owner {
     async fn process_ended(&mut self) {
         let Some(process) = self.process.take() else { return };
         let workspace = self.workspace.clone();
-        let status = blocking(move || process.bury(&workspace)).await;
-        tracing::info!(instance = %self.id, ?status, "ended");
-        self.after_end(&status).await;
+        let end = blocking(move || process.bury(&workspace)).await;
+        tracing::info!(instance = %self.id, status = ?end.status, "ended");
+        let launch = self.observed.launch;
+        self.after_end(&end).await;
+        // Only now: before the end is recorded nobody else may forget it.
+        if let Some(launch) = launch {
+            let launcher = self.launcher.clone();
+            blocking(move || launcher.acknowledge(launch)).await;
+        }
     }
 
-    async fn after_end(&mut self, status: &ExitStatus) {
+    async fn after_end(&mut self, End { status, at }: &End) {
         self.observed.process = None;
-        self.observed.exit = Some(ExitBody::from_model(status, now()));
+        self.observed.exit = Some(ExitBody::from_model(status, *at));
         if let Some(stop) = self.stop.take() {
             let moved = self.advance(InstanceEvent::Exited(Aftermath::Rest));
             self.observe_or_log().await;
@@ -544,6 +562,8 @@ fn jittered(pause: Duration) -> Duration {
     pause / 2 + pause.mul_f64(f64::from(random) / 510.0)
 }
 
+/// Why an exit status is unknown.
+const UNSEEN: &str = "it ended while neither a node manager nor its launcher was there";
 /// Commands that wait for the owner.
 const COMMANDS: usize = 16;
 /// Between SIGTERM and SIGKILL where nobody said how long.

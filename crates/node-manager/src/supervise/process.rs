@@ -1,20 +1,22 @@
-//! A process, told apart from any other that may get its number: held by a pidfd, known again by number,
-//! start time and boot. Owns signals and the end; refuses to start anything.
+//! A process, told apart from any other that may get its number: by the launcher that is its parent, else
+//! held by a pidfd and known again by number, start time and boot. Owns signals and the end; refuses to
+//! start anything.
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::Child;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use model::ExitStatus;
+use launcher::{Ended, Launched};
+use model::{ExitStatus, LaunchId, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use wire::serve::blocking;
 
+use super::launcher::{Fate, FateOf, Launcher, Made};
 use crate::event::Event;
+use crate::node::now;
 use crate::record::ProcessRecord;
 
 /// A process that runs, or has ended and was not asked how.
@@ -22,42 +24,27 @@ use crate::record::ProcessRecord;
 pub(super) struct Process {
     record: ProcessRecord,
     pid: Pid,
-    handle: Event,
-    /// Ours to reap; `None` for one that an earlier manager started.
-    child: Option<Mutex<Child>>,
+    /// The launcher's word on it; `None` for one whose launcher is gone.
+    launch: Option<(Launcher, LaunchId, Arc<Fate>)>,
+    /// The kernel's word: of one whose launcher is gone, or was when it was asked.
+    handle: OnceLock<Option<Event>>,
 }
 
 impl Process {
-    /// Takes hold of a child that was just started. One that cannot be held is ended, for nobody would
-    /// own it.
-    pub(super) fn of_child(mut child: Child) -> io::Result<Process> {
-        // Not reaped yet, so the number is the child's, whether it still runs or not.
-        let number = child.id();
-        let hold = || {
-            let (pid, handle) = open(number)?;
-            let record = ProcessRecord { pid: number, start_ticks: start_ticks(number)? };
-            Ok((record, pid, Event::new(handle)?))
-        };
-        match hold() {
-            Ok((record, pid, handle)) => {
-                Ok(Process { record, pid, handle, child: Some(Mutex::new(child)) })
-            }
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error)
-            }
-        }
+    /// A process that the launcher has made, or knows.
+    pub(super) fn of_launch(launcher: &Launcher, launch: LaunchId, made: Made) -> Process {
+        let Made { launched: Launched { pid, start_ticks, .. }, fate } = made;
+        let launch = Some((launcher.clone(), launch, fate));
+        let record = ProcessRecord { pid, start_ticks };
+        Process { record, pid: number(pid), launch, handle: OnceLock::new() }
     }
 
-    /// Takes hold of a process that an earlier manager started in this boot. `None`: it has ended, or
+    /// Takes hold of a process that runs in this boot and that no launcher knows. `None`: it has ended, or
     /// its number is another's now.
     pub(super) fn adopt(record: ProcessRecord) -> Option<Process> {
-        // The handle first: if the start time is right while it is held, it is the right process.
-        let (pid, handle) = open(record.pid).ok()?;
-        let same = start_ticks(record.pid).ok()? == record.start_ticks && !has_ended(record.pid);
-        let handle = Event::new(handle).ok().filter(|_| same)?;
-        Some(Process { record, pid, handle, child: None })
+        let handle = Some(hold(record)?);
+        let pid = number(record.pid);
+        Some(Process { record, pid, launch: None, handle: handle.into() })
     }
 
     /// Finds the process of an instance whose manager died between starting and recording it: the one
@@ -75,10 +62,22 @@ impl Process {
         self.record
     }
 
+    /// Does its launcher say that it has ended?
+    pub(super) fn has_ended(&self) -> bool {
+        let fate = self.launch.as_ref().and_then(|(_, _, fate)| fate.now());
+        matches!(fate, Some(FateOf::Ended(_)))
+    }
+
     /// Waits for its end. Waiting again after the end answers at once.
     pub(super) async fn ended(&self) {
-        // A pidfd becomes readable when its process has ended, and stays so.
-        if let Err(error) = self.handle.happened().await {
+        if let Some((_, _, fate)) = &self.launch
+            && let FateOf::Ended(_) = fate.known().await
+        {
+            return;
+        }
+        // A pidfd becomes readable when its process has ended, and stays so. Without one it has ended before.
+        let Some(handle) = self.handle() else { return };
+        if let Err(error) = handle.happened().await {
             tracing::error!(%error, pid = self.record.pid, "cannot wait for a process");
             std::future::pending::<()>().await;
         }
@@ -87,9 +86,8 @@ impl Process {
     /// Waits until nothing runs any more that it started; after its own end.
     pub(super) async fn followers_ended(&self, workspace: &Path) {
         loop {
-            let (leader, is_ours) = (self.record.pid, self.child.is_some());
-            let workspace = workspace.to_owned();
-            let left = blocking(move || followers(leader, is_ours, &workspace)).await;
+            let (leader, workspace) = (self.record, workspace.to_owned());
+            let left = blocking(move || followers(leader, &workspace)).await;
             if left.is_empty() {
                 return;
             }
@@ -105,17 +103,25 @@ impl Process {
     /// Sends a signal to it and to all that it started, once to each: to many programs a second SIGTERM
     /// means "at once". Blocking: looks at every process of the system.
     pub(super) fn signal(&self, workspace: &Path, signal: Signal) {
-        let leader = self.record.pid;
-        let in_group = |pid: &u32| process_group(*pid) == Some(leader);
+        let leader = self.record;
+        let in_group = |pid: &u32| process_group(*pid) == Some(leader.pid);
         let members = with_workspace(workspace);
-        // The group's number is nobody else's while its leader is not reaped, or one of ours is in it.
-        if self.child.is_some() || !self.has_ended() || members.iter().any(in_group) {
-            let _ = kill_process_group(self.pid, signal); // an error: nobody is left in it
+        match &self.launch {
+            // The launcher alone can be sure that the number is not another's by now.
+            Some((launcher, launch, fate)) if fate.now().is_none() => {
+                launcher.signal(*launch, signal.as_raw());
+            }
+            _ if group_is_of(leader) => {
+                let _ = kill_process_group(self.pid, signal); // an error: nobody is left in it
+            }
+            _ => {}
         }
-        if !in_group(&leader) {
-            let _ = pidfd_send_signal(&self.handle, signal);
+        if !in_group(&leader.pid)
+            && let Some(handle) = self.handle()
+        {
+            let _ = pidfd_send_signal(handle, signal);
         }
-        for number in members.into_iter().filter(|pid| *pid != leader && !in_group(pid)) {
+        for number in members.into_iter().filter(|pid| *pid != leader.pid && !in_group(pid)) {
             // Held by a handle and looked at once more, so that nobody else is hit.
             if let Ok((_, handle)) = open(number)
                 && has_workspace(number, workspace)
@@ -126,35 +132,82 @@ impl Process {
     }
 
     /// After the end: says how it was, and ends what it left behind. Blocking, but not for long.
-    pub(super) fn bury(&self, workspace: &Path) -> ExitStatus {
-        // Before it is reaped its number is still its own, and so is its group's. What forks while it is
-        // looked for is found by the next look.
+    pub(super) fn bury(&self, workspace: &Path) -> End {
+        // What forks while it is looked for is found by the next look.
         for _ in 0..PASSES {
-            self.signal(workspace, Signal::KILL);
-            if with_workspace(workspace).is_empty() {
+            if followers(self.record, workspace).is_empty() {
                 break;
             }
+            self.signal(workspace, Signal::KILL);
         }
-        let Some(child) = &self.child else {
-            return ExitStatus::Unknown(
-                "it was started by an earlier node manager, whose end took the status with it"
-                    .into(),
-            );
-        };
-        match child.lock().unwrap_or_else(PoisonError::into_inner).wait() {
-            Ok(status) => match (status.code(), status.signal()) {
-                (Some(code), _) => ExitStatus::Code(code),
-                (None, Some(signal)) => ExitStatus::Signal(signal),
-                (None, None) => ExitStatus::Unknown("it neither exited nor was killed".into()),
-            },
-            Err(error) => ExitStatus::Unknown(format!("the system does not say: {error}")),
-        }
+        self.end()
     }
 
-    fn has_ended(&self) -> bool {
-        let mut handles = [PollFd::new(&self.handle, PollFlags::IN)];
-        poll(&mut handles, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    /// How it ended, as far as somebody can tell. Blocking, but not for long.
+    fn end(&self) -> End {
+        if let Some((_, _, fate)) = &self.launch
+            && let Some(FateOf::Ended(ended)) = fate.now()
+        {
+            return End::told(ended);
+        }
+        let told = self.handle().and_then(|handle| {
+            // Whoever is its parent now may take a while to ask; the kernel tells only afterwards, and says
+            // so with a hang-up.
+            let mut handles = [PollFd::new(handle, PollFlags::empty())];
+            let _ = poll(&mut handles, Some(&REAPED_WITHIN));
+            launcher::end_of(handle)
+        });
+        let status = match told {
+            Some(launcher::End::Code(code)) => ExitStatus::Code(code),
+            Some(launcher::End::Signal(signal)) => ExitStatus::Signal(signal),
+            None => ExitStatus::Unknown(
+                "its launcher was killed, and the kernel does not tell the status of other processes' children"
+                    .into(),
+            ),
+        };
+        End { status, at: now() }
     }
+
+    fn handle(&self) -> Option<&Event> {
+        self.handle.get_or_init(|| hold(self.record)).as_ref()
+    }
+}
+
+/// How a process ended, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct End {
+    pub(super) status: ExitStatus,
+    pub(super) at: Timestamp,
+}
+
+impl End {
+    /// As the launcher told it.
+    pub(super) fn told(ended: &Ended) -> End {
+        let status = match ended.end {
+            launcher::End::Code(code) => ExitStatus::Code(code),
+            launcher::End::Signal(signal) => ExitStatus::Signal(signal),
+        };
+        End { status, at: Timestamp::from_millis(ended.at) }
+    }
+}
+
+/// Takes hold of a process by what is recorded of it. `None`: it has ended, or its number is another's.
+fn hold(record: ProcessRecord) -> Option<Event> {
+    // The handle first: if the start time is right while it is held, it is the right process.
+    let (_, handle) = open(record.pid).ok()?;
+    let same = start_ticks(record.pid).ok()? == record.start_ticks && !is_dead(record.pid);
+    Event::new(handle).ok().filter(|_| same)
+}
+
+/// Numbers of processes are positive; one that is not is nobody's.
+fn number(pid: u32) -> Pid {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap_or(NOBODY)
+}
+
+/// Is the group with its leader's number still that leader's? Its number is not given away while there is
+/// somebody in the group; a group of another began with a leader of that number, which may run.
+fn group_is_of(leader: ProcessRecord) -> bool {
+    start_ticks(leader.pid).map_or(true, |ticks| ticks == leader.start_ticks)
 }
 
 /// Changes with every boot of the machine.
@@ -166,12 +219,13 @@ pub(crate) fn boot_id() -> io::Result<String> {
 }
 
 /// What still runs of what a process started, the process itself left out: by the environment, and by the
-/// group as long as its number is the process's own.
-fn followers(leader: u32, group_is_ours: bool, workspace: &Path) -> Vec<OwnedFd> {
+/// group as long as that is its own.
+fn followers(leader: ProcessRecord, workspace: &Path) -> Vec<OwnedFd> {
+    let group_is_ours = group_is_of(leader);
     let follows = |pid: &u32| {
-        *pid != leader
+        *pid != leader.pid
             && (has_workspace(*pid, workspace)
-                || (group_is_ours && process_group(*pid) == Some(leader) && !is_dead(*pid)))
+                || (group_is_ours && process_group(*pid) == Some(leader.pid) && !is_dead(*pid)))
     };
     let held = |pid: u32| {
         let (_, handle) = open(pid).ok()?;
@@ -210,12 +264,6 @@ fn start_ticks(number: u32) -> io::Result<u64> {
     stat_field(number, 22).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// Field 3: `Z` for one that has ended and was not reaped by whoever became its parent, `X` for one that
-/// is just being reaped.
-fn has_ended(number: u32) -> bool {
-    stat_field::<char>(number, 3).is_none_or(|state| matches!(state, 'Z' | 'X'))
-}
-
 /// Field 5: its process group.
 fn process_group(number: u32) -> Option<u32> {
     stat_field(number, 5)
@@ -239,6 +287,13 @@ fn parse_stat<T: std::str::FromStr>(stat: &str, field: usize) -> Option<T> {
 
 /// How often what a process left behind is looked for; each pass finds what was forked during the last.
 const PASSES: usize = 8;
+/// How long a new parent may take to reap what it was given.
+const REAPED_WITHIN: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+/// A number that no process has: the highest that the kernel gives is 2²².
+const NOBODY: Pid = match Pid::from_raw(i32::MAX) {
+    Some(pid) => pid,
+    None => Pid::INIT,
+};
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use client::{Change, Connection};
 use model::{InstallationId, InstanceId, OperationId};
-use node_manager::{Config, Node, OpenError};
+use node_manager::{Config, Node, OpenError, Starter};
 use rustix::process::{Pid, Signal};
 use tokio::runtime::Runtime;
 use wire::ErrorBody;
@@ -200,6 +200,7 @@ pub fn config(root: &Path, server: &str) -> Config {
         server: Some(server.parse().unwrap()),
         profiles: node_manager::machine_profiles(),
         loopback_may_write: false,
+        launcher: Starter { program: env!("CARGO_BIN_EXE_node-launcher").into(), args: Vec::new() },
         unpacker: unpacker::Isolation::Inline,
         unmeasured: archive::Limits::default(),
         reserve: None,

@@ -1,0 +1,24 @@
+//! The hidden command that is a node's launcher: this program again, small, because it is looked for before
+//! anything else is set up.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use node_manager::Starter;
+
+/// Is the launcher that a node has started this process for; `None` if it is an ordinary one.
+pub(crate) fn run() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next()? != COMMAND {
+        return None;
+    }
+    let arguments: Vec<OsString> = arguments.collect();
+    Some(launcher::run(&arguments))
+}
+
+/// The running program itself, also when its file was replaced by a newer one meanwhile.
+pub(crate) fn starter() -> Starter {
+    Starter { program: "/proc/self/exe".into(), args: vec![COMMAND.into()] }
+}
+
+const COMMAND: &str = "__launch";

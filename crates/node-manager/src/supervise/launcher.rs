@@ -1,0 +1,388 @@
+//! The manager's way to its launcher, the process that is parent of all programs: asks it to make them,
+//! hears how they end, finds it again after a restart. Owns who waits for which launch; decides nothing.
+//!
+//! There is one thread that listens to the launcher. If the launcher is lost, everybody who waits hears
+//! that, and the next launch starts another one; programs are not lost with it.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use launcher::{
+    ChannelError, Connection, Ended, Event, Known, Launched, Program, ReachError, Refused, Request,
+    Step, Way,
+};
+use model::LaunchId;
+use tokio::sync::{Notify, oneshot};
+use wire::serve::blocking;
+
+/// The way to the launcher of this node.
+#[derive(Debug, Clone)]
+pub(crate) struct Launcher {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    way: Way,
+    state: Mutex<State>,
+    /// Held by whoever looks for a launcher or starts one.
+    reaching: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    connection: Option<Arc<Connection>>,
+    launches: HashMap<LaunchId, Launch>,
+}
+
+/// A launch that has not been acknowledged.
+#[derive(Debug)]
+struct Launch {
+    /// Who waits for it to be made.
+    asked: Option<oneshot::Sender<Result<Launched, Unmade>>>,
+    made: Option<Launched>,
+    fate: Arc<Fate>,
+}
+
+/// How a launch ends; empty until that is known.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    end: OnceLock<FateOf>,
+    told: Notify,
+}
+
+/// What became of a program.
+#[derive(Debug, Clone)]
+pub(super) enum FateOf {
+    /// It has ended.
+    Ended(Ended),
+    /// The launcher is gone, and with it what it would have said. The program may still run.
+    LauncherLost,
+}
+
+/// A program that was made.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) launched: Launched,
+    pub(super) fate: Arc<Fate>,
+}
+
+/// Why a program was not made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unmade {
+    /// There is no launcher.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    /// It was lost before it answered: nobody knows whether the program was made.
+    #[error("the launcher was lost")]
+    Lost(#[source] ChannelError),
+    /// It refused.
+    #[error("the launcher cannot {}", .0.step)]
+    Refused(Refused),
+}
+
+impl Unmade {
+    /// May the same be possible in a moment? A program that was just installed may be "busy": a child that
+    /// somebody forked while the file was still open for writing has it open too until it executes its own.
+    pub(super) fn is_of_the_moment(&self) -> bool {
+        let busy = rustix::io::Errno::TXTBSY.raw_os_error();
+        match self {
+            Unmade::Refused(refused) => refused.step == Step::Execute && refused.errno == busy,
+            Unmade::Lost(_) => true,
+            Unmade::Reach(_) => false,
+        }
+    }
+}
+
+impl Fate {
+    /// Waits until it is known.
+    pub(super) async fn known(&self) -> &FateOf {
+        loop {
+            let told = self.told.notified();
+            if let Some(end) = self.end.get() {
+                return end;
+            }
+            told.await;
+        }
+    }
+
+    /// What is known now.
+    pub(super) fn now(&self) -> Option<&FateOf> {
+        self.end.get()
+    }
+
+    fn tell(&self, end: FateOf) {
+        let _ = self.end.set(end); // the first word holds
+        self.told.notify_waiters();
+    }
+}
+
+impl Launcher {
+    /// The way to the launcher that an earlier manager of this node left running, if there is one; else to
+    /// none yet. One that is another program than `way` says is replaced by it. Blocking.
+    ///
+    /// # Errors
+    /// There is one, and it cannot be talked to.
+    pub(crate) fn find(way: Way) -> Result<Launcher, ReachError> {
+        let shared = Arc::new(Shared { way, state: Mutex::default(), reaching: Mutex::default() });
+        if let Some((connection, known)) = Connection::find(&shared.way)? {
+            let (connection, known) = shared.renew(connection, known)?;
+            shared.take(connection, known);
+        }
+        Ok(Launcher { shared })
+    }
+
+    /// A launch that the launcher knows.
+    pub(super) fn known(&self, launch: LaunchId) -> Option<Made> {
+        let state = self.shared.state();
+        let found = state.launches.get(&launch)?;
+        Some(Made { launched: found.made.clone()?, fate: found.fate.clone() })
+    }
+
+    /// Makes a program, once for each launch. Starts a launcher if there is none.
+    pub(super) async fn launch(
+        &self,
+        launch: LaunchId,
+        program: Program,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Made, Unmade> {
+        let (asked, answer) = oneshot::channel();
+        let fate = Arc::<Fate>::default();
+        let (shared, waiting) = (self.shared.clone(), fate.clone());
+        blocking(move || {
+            let connection = shared.reach()?;
+            let new = Launch { asked: Some(asked), made: None, fate: waiting };
+            shared.state().launches.insert(launch, new);
+            let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+            let sent = connection.send(&Request::Launch(Box::new(program)), &descriptors);
+            if sent.is_err() {
+                connection.close(); // the listener tells everybody, this one too
+            }
+            Ok::<_, ReachError>(())
+        })
+        .await?;
+        // Whoever ends without an answer was the listener.
+        let answered = answer.await.unwrap_or(Err(Unmade::Lost(ChannelError::Closed)));
+        answered.map(|launched| Made { launched, fate })
+    }
+
+    /// Sends a signal to a program that has not ended, and to its process group. Blocking.
+    pub(super) fn signal(&self, launch: LaunchId, signal: i32) {
+        let request = Request::Signal { launch: launch.to_string(), signal, group: true };
+        self.shared.say(&request);
+    }
+
+    /// The end of this launch is recorded, or of no use to anybody. Blocking.
+    pub(super) fn acknowledge(&self, launch: LaunchId) {
+        self.shared.state().launches.remove(&launch);
+        self.shared.say(&Request::Acknowledge { launch: launch.to_string() });
+    }
+
+    /// Forgets ends that concern none of these launches. Blocking.
+    pub(crate) fn forget_all_but(&self, wanted: impl Fn(LaunchId) -> bool) {
+        let ended: Vec<LaunchId> = {
+            let state = self.shared.state();
+            let ended = state.launches.iter().filter(|(_, launch)| launch.fate.now().is_some());
+            ended.map(|(launch, _)| *launch).filter(|launch| !wanted(*launch)).collect()
+        };
+        ended.into_iter().for_each(|launch| self.acknowledge(launch));
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, request: &Request) {
+        let connection = self.state().connection.clone();
+        if let Some(connection) = connection
+            && connection.send(request, &[]).is_err()
+        {
+            connection.close();
+        }
+    }
+
+    /// The connection, made if there is none. Blocking.
+    fn reach(self: &Arc<Self>) -> Result<Arc<Connection>, ReachError> {
+        let _one = self.reaching.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = self.state().connection.clone();
+        if let Some(connection) = connection {
+            return Ok(connection);
+        }
+        let (connection, known) = Connection::reach(&self.way)?;
+        Ok(self.take(connection, known))
+    }
+
+    /// Asks a launcher that runs another program (that of an older fettle) to become this one, and finds it
+    /// again. One that cannot is used as it is.
+    fn renew(
+        &self,
+        connection: Connection,
+        known: Vec<Known>,
+    ) -> Result<(Connection, Vec<Known>), ReachError> {
+        let identity = |path: &std::path::Path| {
+            std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+        };
+        let pid = connection.welcome().pid;
+        let runs = identity(format!("/proc/{pid}/exe").as_ref());
+        let wanted = identity(&self.way.program);
+        if runs.is_none() || wanted.is_none() || runs == wanted {
+            return Ok((connection, known));
+        }
+        // Our own program by our own number: the name may lead to a newer file, or to none.
+        let program = match self.way.program.starts_with("/proc/self") {
+            true => format!("/proc/{}/exe", std::process::id()).into(),
+            false => self.way.program.clone(),
+        };
+        let args = self.way.args.iter().map(Into::into);
+        let args = args.chain([self.way.directory.as_path().into()]).collect();
+        let request = Request::Replace { program: program.as_path().into(), args };
+        match connection.send(&request, &[]).and_then(|()| wait_for_refusal(&connection)) {
+            Err(ChannelError::Closed) => {
+                tracing::info!(pid, "the launcher runs the program of this manager now");
+            }
+            Err(error) => return Err(ReachError::Silent(error)),
+            Ok(refused) => {
+                tracing::warn!(?refused, pid, "the launcher goes on with its old program");
+            }
+        }
+        // Also if it refused: ends that were told meanwhile are told again.
+        Connection::find(&self.way)?.ok_or(ReachError::Silent(ChannelError::Closed))
+    }
+
+    /// Begins to listen.
+    fn take(self: &Arc<Self>, connection: Connection, known: Vec<Known>) -> Arc<Connection> {
+        let connection = Arc::new(connection);
+        let mut state = self.state();
+        state.connection = Some(connection.clone());
+        state.learn(known);
+        drop(state);
+        let (shared, listening) = (Arc::downgrade(self), connection.clone());
+        let listener = std::thread::Builder::new().name("launcher".into());
+        if let Err(error) = listener.spawn(move || listen(&shared, &listening)) {
+            tracing::error!(%error, "nobody can listen to the launcher");
+            connection.close();
+        }
+        connection
+    }
+
+    /// The connection has ended: the launcher was replaced, or it is gone.
+    fn lost(self: &Arc<Self>, connection: &Arc<Connection>) {
+        let _one = self.reaching.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut state = self.state();
+            if !state.connection.as_ref().is_some_and(|now| Arc::ptr_eq(now, connection)) {
+                return;
+            }
+            state.connection = None;
+        }
+        match Connection::find(&self.way) {
+            Ok(Some((connection, known))) => {
+                self.take(connection, known);
+            }
+            Ok(None) => {
+                tracing::error!("the launcher is gone; its programs run on");
+                self.state().learn(Vec::new());
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the launcher is lost");
+                self.state().learn(Vec::new());
+            }
+        }
+    }
+}
+
+impl State {
+    /// This is all that the launcher knows: what else was asked for, it has never heard of or forgotten.
+    fn learn(&mut self, known: Vec<Known>) {
+        let mut before = std::mem::take(&mut self.launches);
+        for Known { launched, ended, kept: _ } in known {
+            let Ok(id) = launched.launch.parse() else { continue };
+            let mut launch = before.remove(&id).unwrap_or_else(Launch::unasked);
+            launch.made(launched);
+            if let Some(ended) = ended {
+                launch.fate.tell(FateOf::Ended(ended));
+            }
+            self.launches.insert(id, launch);
+        }
+        for launch in before.into_values() {
+            launch.fate.tell(FateOf::LauncherLost);
+            if let Some(asked) = launch.asked {
+                let _ = asked.send(Err(Unmade::Lost(ChannelError::Closed))); // may have left
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Launched(launched) => {
+                if let Some(launch) = self.find(&launched.launch) {
+                    launch.made(launched);
+                }
+            }
+            Event::Refused(refused) => {
+                let found = refused.launch.parse().ok().and_then(|id| self.launches.remove(&id));
+                if let Some(asked) = found.and_then(|launch| launch.asked) {
+                    let _ = asked.send(Err(Unmade::Refused(refused)));
+                }
+            }
+            Event::Ended(ended) => {
+                if let Some(launch) = self.find(&ended.launch) {
+                    launch.fate.tell(FateOf::Ended(ended));
+                }
+            }
+            Event::Welcome(_) | Event::Known { .. } => {} // heard where the connection is made
+        }
+    }
+
+    fn find(&mut self, launch: &str) -> Option<&mut Launch> {
+        self.launches.get_mut(&launch.parse().ok()?)
+    }
+}
+
+impl Launch {
+    fn unasked() -> Launch {
+        Launch { asked: None, made: None, fate: Arc::default() }
+    }
+
+    fn made(&mut self, launched: Launched) {
+        if let Some(asked) = self.asked.take() {
+            let _ = asked.send(Ok(launched.clone())); // may have left
+        }
+        self.made = Some(launched);
+    }
+}
+
+/// The last way to the launcher is gone, and with it the listener. The programs run on.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(connection) = self.state().connection.take() {
+            connection.close();
+        }
+    }
+}
+
+fn listen(shared: &Weak<Shared>, connection: &Arc<Connection>) {
+    loop {
+        let heard = connection.receive();
+        let Some(shared) = shared.upgrade() else { return };
+        match heard {
+            Ok(event) => shared.state().hear(event),
+            Err(error) => {
+                tracing::warn!(%error, "the connection to the launcher has ended");
+                return shared.lost(connection);
+            }
+        }
+    }
+}
+
+fn wait_for_refusal(connection: &Connection) -> Result<Refused, ChannelError> {
+    loop {
+        if let Event::Refused(refused) = connection.receive()? {
+            return Ok(refused);
+        }
+    }
+}
