@@ -1,0 +1,194 @@
+//! The owner of one instance: a task that alone moves it from what is to what is desired. Everything that
+//! happens to the instance (a command, the end of its process, the end of a pause) comes to this task one
+//! after the other, and every move asks the state machine of `model` first. Its files are parts of the same
+//! owner: `facts` finds an instance again, `launching` and `stopping` make and end its process, `show`
+//! records and shows.
+//!
+//! What should be (`info`) is synced before it is acted on. What is (`run/<boot>/…`) is replaced without a
+//! sync, and before a process is made the launch is recorded: whoever comes after a crash looks for it.
+
+mod facts;
+mod launching;
+mod show;
+mod stopping;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use durable::{Disk, Lock};
+use model::lifecycle::{Desired, InstanceEvent, InstanceState};
+use model::{InstanceId, LaunchId, Version};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use wire::serve::blocking;
+
+use self::facts::Facts;
+use self::show::body;
+use self::stopping::{Stop, ended};
+use super::handle::{Command, Handle, Refusal, View};
+use super::launcher::Launcher;
+use super::process::Process;
+use crate::instance::{self, Copies, InstanceError};
+use crate::layout::{self, VersionName};
+use crate::record::{InstanceRecord, ObservedRecord};
+
+/// Reads what is known of an instance, finds its process if there is one, and begins to own it. Starts it
+/// if it should run and does not. The owner holds `tenure`, the lock of the tree, for as long as it may
+/// change something.
+pub(crate) async fn take_charge(
+    disk: Disk,
+    boot: String,
+    tenure: Arc<Lock>,
+    launcher: Launcher,
+    id: InstanceId,
+) -> Result<Handle, Refusal> {
+    let workspace = disk.root().join(layout::workspace(&id));
+    let (disk, boot, launcher, id, workspace, facts) = blocking(move || {
+        let facts = Facts::read(&disk, &boot, &launcher, &id, &workspace);
+        (disk, boot, launcher, id, workspace, facts)
+    })
+    .await;
+    let Facts { record, observed, version, process } = facts?;
+    let (commands, receiver) = mpsc::channel(COMMANDS);
+    let view = View { body: body(&id, &version, &record, &observed), launch: observed.launch };
+    let (publish, view) = watch::channel(view);
+    let mut owner = Owner {
+        disk,
+        boot,
+        _tenure: tenure,
+        launcher,
+        id,
+        workspace,
+        version,
+        record,
+        observed,
+        process: None,
+        retry: None,
+        stop: None,
+        commands: receiver,
+        publish,
+    };
+    owner.resume(process).await?;
+    tokio::spawn(owner.run());
+    Ok(Handle { commands, view })
+}
+
+struct Owner {
+    disk: Disk,
+    boot: String,
+    _tenure: Arc<Lock>,
+    launcher: Launcher,
+    id: InstanceId,
+    /// Its absolute path.
+    workspace: PathBuf,
+    version: Version,
+    record: InstanceRecord,
+    observed: ObservedRecord,
+    process: Option<Arc<Process>>,
+    /// When the next start is due.
+    retry: Option<Instant>,
+    /// The stop that is under way.
+    stop: Option<Stop>,
+    commands: mpsc::Receiver<Command>,
+    publish: watch::Sender<View>,
+}
+
+impl Owner {
+    async fn run(mut self) {
+        loop {
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => if !self.obey(command).await { return },
+                    None => return, // the manager ends; the process does not
+                },
+                () = ended(self.process.as_deref(), self.stop.as_ref(), &self.workspace) => {
+                    self.process_ended().await;
+                }
+                () = at(self.retry) => self.retry_due().await,
+                () = at(self.stop.as_ref().and_then(|stop| stop.deadline)) => {
+                    self.lose_patience().await;
+                }
+            }
+        }
+    }
+
+    /// `false` when the instance is gone, and the task with it.
+    async fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Start(answer) => {
+                let outcome = self.start().await;
+                let _ = answer.send(outcome); // whoever asked may have left
+            }
+            Command::Stop { grace, answer } => self.stop(grace, answer).await,
+            Command::Switch { to, copies, answer } => {
+                let outcome = self.switch(to, copies).await;
+                let _ = answer.send(outcome);
+            }
+            Command::Delete(answer) => {
+                let outcome = self.delete().await;
+                let gone = outcome.is_ok();
+                let _ = answer.send(outcome);
+                return !gone;
+            }
+        }
+        true
+    }
+
+    async fn start(&mut self) -> Result<Option<LaunchId>, Refusal> {
+        let state = self.observed.state;
+        if matches!(state, InstanceState::Running | InstanceState::Launching) {
+            self.desire(Desired::Running).await?;
+            return Ok(None);
+        }
+        state.next(InstanceEvent::Start).map_err(|illegal| self.refuse(&illegal))?;
+        self.desire(Desired::Running).await?;
+        self.advance(InstanceEvent::Start)?;
+        self.retry = None;
+        self.observed.restarts = 0;
+        self.observed.attempts = 0;
+        self.observed.attempts_since = None;
+        self.launch().await.map(Some)
+    }
+
+    async fn switch(&mut self, to: VersionName, copies: Copies) -> Result<(), Refusal> {
+        self.advance(InstanceEvent::BeginUpdate)?;
+        self.retry = None;
+        self.observe_or_log().await;
+        let (disk, id, target) = (self.disk.clone(), self.id.clone(), to.clone());
+        let outcome = blocking(move || instance::switch(&disk, &id, &target, &copies)).await;
+        self.advance(InstanceEvent::EndUpdate)?;
+        if outcome.is_ok() {
+            self.version = to.version;
+        }
+        self.observe_or_log().await;
+        Ok(outcome?)
+    }
+
+    async fn delete(&mut self) -> Result<(), Refusal> {
+        let illegal = self.observed.state.next(InstanceEvent::Delete);
+        illegal.map_err(|illegal| self.refuse(&illegal))?;
+        let (disk, id, observed) =
+            (self.disk.clone(), self.id.clone(), layout::observed(&self.boot, &self.id));
+        blocking(move || {
+            instance::delete(&disk, &id)?;
+            if let Err(error) = disk.remove(&observed) {
+                tracing::warn!(instance = %id, %error, "what was true of it stays until the next boot");
+            }
+            Ok::<_, InstanceError>(())
+        })
+        .await?;
+        self.advance(InstanceEvent::Delete)?;
+        self.show();
+        Ok(())
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Commands that wait for the owner.
+const COMMANDS: usize = 16;

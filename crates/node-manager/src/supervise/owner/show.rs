@@ -1,0 +1,89 @@
+//! What should be and what is, recorded and shown. What should be is synced before it is acted on; what is
+//! is replaced without a sync.
+
+use model::lifecycle::{Desired, Illegal, InstanceEvent, InstanceState};
+use model::{InstanceId, Version};
+use wire::serve::blocking;
+use wire::v1::InstanceBody;
+
+use super::super::handle::{Refusal, View};
+use super::Owner;
+use crate::instance;
+use crate::layout;
+use crate::node::now;
+use crate::record::{InstanceRecord, ObservedRecord, Unusable};
+
+impl Owner {
+    /// Records what should be, synced.
+    pub(super) async fn desire(&mut self, desired: Desired) -> Result<(), Refusal> {
+        if self.record.desired == desired {
+            return Ok(());
+        }
+        let record = InstanceRecord { desired, ..self.record.clone() };
+        let (disk, id, written) = (self.disk.clone(), self.id.clone(), record.clone());
+        blocking(move || instance::write_record(&disk, &id, &written)).await?;
+        self.record = record;
+        self.show();
+        Ok(())
+    }
+
+    /// Moves in memory, if the machine allows it.
+    pub(super) fn advance(&mut self, event: InstanceEvent) -> Result<(), Refusal> {
+        let next = self.observed.state.next(event).map_err(|illegal| self.refuse(&illegal))?;
+        if next != self.observed.state {
+            self.observed.state = next;
+            self.observed.since = now();
+        }
+        Ok(())
+    }
+
+    /// Records what is, and shows it.
+    pub(super) async fn observe(&mut self) -> Result<(), Refusal> {
+        let (disk, path, observed) =
+            (self.disk.clone(), layout::observed(&self.boot, &self.id), self.observed.clone());
+        let written = blocking(move || {
+            durable::record::write_unsynced(&disk, &path, &observed)
+                .map_err(|source| Unusable::Disk { path, source })
+        })
+        .await;
+        self.show();
+        written.map_err(|source| Refusal::Observed { instance: self.id.clone(), source })
+    }
+
+    pub(super) async fn observe_or_log(&mut self) {
+        if let Err(error) = self.observe().await {
+            tracing::error!(instance = %self.id, %error, "what is true of it is known to memory alone");
+        }
+    }
+
+    pub(super) fn show(&self) {
+        let body = body(&self.id, &self.version, &self.record, &self.observed);
+        let launch = self.observed.launch;
+        self.publish.send_replace(View { body, launch });
+    }
+
+    pub(super) fn refuse(&self, illegal: &Illegal<InstanceState, InstanceEvent>) -> Refusal {
+        Refusal::WrongState { instance: self.id.clone(), state: illegal.state }
+    }
+}
+
+pub(super) fn body(
+    id: &InstanceId,
+    version: &Version,
+    record: &InstanceRecord,
+    observed: &ObservedRecord,
+) -> InstanceBody {
+    InstanceBody {
+        instance: id.clone(),
+        installation: id.installation.clone(),
+        title: id.installation.title.clone(),
+        version: version.clone(),
+        state: observed.state,
+        desired: record.desired,
+        pid: observed.process.map(|process| process.pid),
+        restarts: observed.restarts,
+        exit: observed.exit.clone(),
+        since: observed.since,
+        created_by: record.created_by.clone(),
+    }
+}
