@@ -15,6 +15,7 @@ fn crates_use_only_those_that_the_architecture_names() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("model", &[][..]),
         ("archive", &[]),
+        ("cgroup", &[]),
         ("durable", &[]),
         ("launcher", &[]),
         ("unpacker", &["model", "archive", "durable"]),
