@@ -11,10 +11,13 @@ use rustix::io::Errno;
 
 use crate::control::{self, ControlError};
 
-/// The leaf that the manager's own processes are in. A systemd unit that is delegated and may be restarted
-/// while programs run needs `DelegateSubgroup=` with this name (systemd 254): without it systemd puts the new
-/// manager where no process may be any more.
+/// The leaf that the manager's own processes are in. A group that hands controllers down takes no process any
+/// more, so a service manager cannot start a successor there while programs run: either it starts it in this
+/// leaf (systemd: `DelegateSubgroup=`, since 254), or [`crate::Groups::withdraw`] runs first.
 pub const MANAGER_LEAF: &str = "fettle-manager";
+
+/// Those that enforce limits.
+pub(crate) const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
 
 /// What a plan is made of.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +73,20 @@ pub(crate) fn hand_down(
         }
     };
     wanted.iter().map(|controller| (*controller, judge(controller))).collect()
+}
+
+/// Takes the controllers back, below first: a group cannot take what one below it still hands on.
+pub(crate) fn take_back(base: &Path, node: &str) -> Result<(), ControlError> {
+    for group in [&base.join(node), base] {
+        let down = match names(group, "cgroup.subtree_control") {
+            Err(error) if error.is_absent() => continue,
+            other => other?,
+        };
+        for controller in CONTROLLERS.iter().filter(|name| down.iter().any(|down| down == *name)) {
+            control::write(&group.join("cgroup.subtree_control"), &format!("-{controller}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn attempt(base: &Path, wanted: &[&'static str]) -> Result<(), String> {

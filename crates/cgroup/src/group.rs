@@ -132,7 +132,7 @@ impl Group {
                 control::write_all(&self.dir(tree), &resource.requests(tree, &Limits::default()))?;
             }
         }
-        self.give(limits)
+        self.give(limits, true)
     }
 
     /// All processes in it and in the groups below it, by number.
@@ -218,8 +218,9 @@ impl Group {
         Ok(is_new)
     }
 
-    /// Sets those limits that are there.
-    pub(crate) fn give(&mut self, limits: &Limits) -> Result<(), MakeError> {
+    /// Sets those limits that are there, and brings the processes of one that runs along into a tree that it
+    /// was not in.
+    pub(crate) fn give(&mut self, limits: &Limits, runs: bool) -> Result<(), MakeError> {
         let wanted = [
             (self.places.memory, limits.memory.is_some(), Resource::Memory),
             (self.places.cpu, limits.cpu.is_some(), Resource::Cpu),
@@ -227,7 +228,7 @@ impl Group {
         ];
         for (tree, set, resource) in wanted {
             let Some(tree) = tree.filter(|_| set) else { continue };
-            let moves = !self.trees.has(tree);
+            let moves = runs && !self.trees.has(tree);
             self.enter(tree)?;
             control::write_all(&self.dir(tree), &resource.requests(tree, limits))?;
             if moves {

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::capability::Capabilities;
 use crate::control::{self, ControlError};
+use crate::delegate;
 use crate::group::Group;
 use crate::limits::Limits;
 use crate::name::{self, NameError};
@@ -50,6 +51,21 @@ pub enum MakeError {
     },
 }
 
+/// Why controllers could not be taken back.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum WithdrawError {
+    /// The node's name cannot be that of a directory.
+    #[error("the node's name cannot be that of a group")]
+    Name(#[from] NameError),
+    /// The own group cannot be found.
+    #[error("cannot find the own control group: {0}")]
+    Hidden(String),
+    /// The kernel refused: a program may have handed controllers down below its own group.
+    #[error("cannot take controllers back from the groups of the node")]
+    Control(#[from] ControlError),
+}
+
 /// Why the groups that are there could not be listed or removed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -77,6 +93,18 @@ impl Groups {
         Groups { node: node.into(), places: Arc::new(places), capabilities: Arc::new(capabilities) }
     }
 
+    /// Takes the controllers of version 2 back from this node's groups, so that a process may be put into the
+    /// manager's own group again. For `ExecStartPre=` of a unit under a systemd older than 254, that knows no
+    /// `DelegateSubgroup=`: such a process runs in `.control` beside the node's groups. Programs that run lose
+    /// their limits until the manager makes their groups again. Where nothing was handed down nothing is done.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn withdraw(node: &str) -> Result<(), WithdrawError> {
+        let node = name::escape(node)?;
+        Ok(delegate::take_back(&probe::base().map_err(WithdrawError::Hidden)?, &node)?)
+    }
+
     /// What is enforced by what, and why something is not.
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
@@ -95,7 +123,7 @@ impl Groups {
             is_new &= group.enter(tree)?;
         }
         if is_new {
-            group.give(limits)?;
+            group.give(limits, false)?;
         } else {
             group.trees = group.present();
             // Left over by a group of this name with other limits, or halted.

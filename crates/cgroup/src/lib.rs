@@ -50,7 +50,7 @@ pub use delegate::MANAGER_LEAF;
 pub use find::FindError;
 pub use freeze::FreezeError;
 pub use group::{Descriptors, DescriptorsError, Group, LookError, RemoveError};
-pub use groups::{Groups, ListError, MakeError, OpenError};
+pub use groups::{Groups, ListError, MakeError, OpenError, WithdrawError};
 pub use kill::KillError;
 pub use limits::Limits;
 pub use name::NameError;

@@ -101,7 +101,9 @@ impl Places {
     /// The node's directory in a tree.
     pub(crate) fn node(&self, tree: Where) -> &Path {
         match tree {
-            Where::Unified => self.unified.as_deref().unwrap_or(Path::new("/nonexistent")),
+            Where::Unified => {
+                self.unified.as_deref().expect("only a tree that is there is ever named")
+            }
             Where::Legacy(at) => &self.legacy[usize::from(at)],
         }
     }

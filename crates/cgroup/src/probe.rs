@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 
 use crate::capability::{By, Capabilities, Capability};
 use crate::control::{self, ControlError};
-use crate::delegate::{self, MANAGER_LEAF};
+use crate::delegate::{self, CONTROLLERS, MANAGER_LEAF};
 use crate::freeze;
 use crate::limits::{self, Request, Version};
 use crate::membership::{self, Membership};
@@ -229,15 +229,27 @@ impl<'a> Trial<'a> {
     }
 }
 
+/// The group that this process's node belongs below, in version 2.
+pub(crate) fn base() -> Result<PathBuf, String> {
+    base_of(&Machine::of("self").map_err(|error| error.sentence())?)
+}
+
+/// The own group, or the one above where the own one is a leaf for processes.
+fn base_of(machine: &Machine) -> Result<PathBuf, String> {
+    let own = machine.own(Wanted::Unified)?;
+    Ok(match own.parent() {
+        Some(above) if own.ends_with(MANAGER_LEAF) || own.ends_with(CONTROL_LEAF) => {
+            above.to_owned()
+        }
+        _ => own,
+    })
+}
+
 type HandedDown = Vec<(&'static str, Result<(), String>)>;
 
 /// Makes the node's directory in version 2 and hands it what controllers there are.
 fn unified(machine: &Machine, node: &str) -> Result<((PathBuf, ProbeGroup), HandedDown), String> {
-    let own = machine.own(Wanted::Unified)?;
-    let base = match own.parent() {
-        Some(above) if own.ends_with(MANAGER_LEAF) => above.to_owned(),
-        _ => own,
-    };
+    let base = base_of(machine)?;
     let node = base.join(node);
     let made = control::make_dir(&node).map_err(|error| error.sentence())?;
     // A process may enter only by the right to write the list of the group above both places, too.
@@ -302,7 +314,8 @@ fn sentence(error: &dyn std::error::Error) -> String {
     }
 }
 
-const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+/// Where systemd runs `ExecStartPre=` and the like of a delegated unit.
+const CONTROL_LEAF: &str = ".control";
 /// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
 const CGROUP_MAGIC: u64 = 0x0027_e0eb;
 const CGROUP2_MAGIC: u64 = 0x6367_7270;

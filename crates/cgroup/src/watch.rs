@@ -26,7 +26,7 @@ pub struct Watched(i32);
 /// What is to be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changed {
-    /// Something has changed in these, each named once. One that was removed is named a last time.
+    /// Something has changed in these, each named once; also those that were just forgotten.
     These(Vec<Watched>),
     /// More has changed than the kernel could keep: look at all.
     Any,
@@ -67,7 +67,8 @@ impl Watch {
             .map_err(WatchError::NoWatch)
     }
 
-    /// Watches a group until it is removed. Look at it once afterwards: what changed before is not told.
+    /// Watches a group until it is forgotten. Look at it once afterwards: what changed before is not told. The
+    /// kernel does not tell that a group was removed, and keeps the watch: whoever removes it forgets it.
     ///
     /// # Errors
     /// If the group is not of version 2 or gone, or there are too many.
@@ -82,7 +83,7 @@ impl Watch {
             .map_err(|errno| ControlError::new("watch", &path, errno).into())
     }
 
-    /// Stops watching. One that is gone is fine.
+    /// Stops watching, before or after the group was removed. Can be repeated.
     pub fn forget(&self, watched: Watched) {
         let _ = inotify::remove_watch(&self.0, watched.0); // EINVAL: the kernel has forgotten it already
     }

@@ -20,6 +20,7 @@ use cgroup::{By, Groups, Limits, MANAGER_LEAF};
 use kit::{LONG, Node, can_by_v2, command, skipped, start_ready, until};
 
 const PART: &str = "FETTLE_TEST_PART";
+const INNER: &str = "fettle-test-inner";
 
 #[test]
 fn an_ordinary_user_is_told_why_nothing_is_enforced() {
@@ -85,9 +86,15 @@ fn a_delegated_service_makes_room_for_its_groups() {
     // Its successor is started in the leaf (`DelegateSubgroup=`), and finds what was left.
     assert!(outer.is_populated().unwrap(), "the program outlives its manager");
     let leaf = leaf_of(&outer);
-    let mut successor = again(&outer, "successor");
-    enter_by_hand(&mut successor, &leaf);
-    finish(&mut successor);
+    let (above, _) = leaf.rsplit_once('/').unwrap();
+    finish(again(&outer, "successor in the leaf").env("LEAF", &leaf));
+    // Without such a leaf nobody may enter, until the controllers are taken back by a process beside.
+    let refused = std::fs::write(format!("{above}/cgroup.procs"), std::process::id().to_string());
+    assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ResourceBusy);
+    let beside = format!("{above}/.control");
+    std::fs::create_dir(&beside).unwrap();
+    finish(again(&outer, "withdraw").env("LEAF", &beside));
+    finish(again(&outer, "successor").env("LEAF", above));
     outer.kill().unwrap();
     assert!(outer.wait_empty(LONG).unwrap());
 }
@@ -98,9 +105,12 @@ fn service(part: &str) {
         let text = std::fs::read_to_string("/proc/self/cgroup").unwrap();
         text.lines().find(|line| line.starts_with("0::")).unwrap().to_owned()
     };
+    if part == "withdraw" {
+        return Groups::withdraw(INNER).unwrap();
+    }
     let before = own();
     let mut started = (part == "alone").then(|| Command::new("sleep").arg("1000").spawn().unwrap());
-    let groups = Groups::open("fettle-test-inner").unwrap();
+    let groups = Groups::open(INNER).unwrap();
     if part == "beside a foreigner" {
         let reason = groups.capabilities().tasks.to_string();
         assert!(reason.contains("1 processes that are not ours to move"), "{reason}");
@@ -129,10 +139,14 @@ fn service(part: &str) {
         assert_eq!(kept.len(), 1);
         let pid = kept[0].processes().unwrap()[0];
         assert_eq!(groups.of_process(pid).unwrap().unwrap().name(), "weather.1.0");
-        kept[0].kill().unwrap();
-        assert!(kept[0].wait_empty(LONG).unwrap());
-        until("the kernel lets it go", || kept[0].remove().is_ok());
-        groups.remove().unwrap();
+        let group = groups.make("weather.1.0", &limits).unwrap();
+        assert_eq!((group.processes().unwrap(), group.usage().tasks), (vec![pid], Some(1)));
+        if part == "successor" {
+            group.kill().unwrap();
+            assert!(group.wait_empty(LONG).unwrap());
+            until("the kernel lets it go", || group.remove().is_ok());
+            groups.remove().unwrap();
+        }
     }
     if let Some(child) = &mut started {
         child.kill().unwrap();
@@ -145,20 +159,16 @@ fn again(group: &cgroup::Group, part: &str) -> Command {
     let program = env::current_exe().unwrap();
     let name = "a_delegated_service_makes_room_for_its_groups";
     let arguments = ["--exact", name, "--nocapture"];
-    let mut command = if part == "successor" {
+    let mut command = if ["alone", "beside a foreigner"].contains(&part) {
+        command(group, program.to_str().unwrap(), &arguments)
+    } else {
         let mut command = Command::new("/bin/sh");
         let enter = "echo 0 >\"$LEAF/cgroup.procs\" || exit 99; exec \"$@\"";
         command.args(["-c", enter, "sh"]).arg(&program).args(arguments);
         command
-    } else {
-        command(group, program.to_str().unwrap(), &arguments)
     };
     command.env(PART, part);
     command
-}
-
-fn enter_by_hand(command: &mut Command, leaf: &str) {
-    command.env("LEAF", leaf);
 }
 
 /// The directory that the manager has made below a group of ours.
