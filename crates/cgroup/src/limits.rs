@@ -139,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_share_is_met_exactly_and_is_one_that_the_kernel_takes(share in 1_u32..=u32::MAX) {
+        fn every_share_is_met_exactly_and_is_one_that_the_kernel_takes(share in prop_oneof![1_u32..20, any::<u32>().prop_map(|any| any.max(1))]) {
             let requests = cpu(Version::Two, NonZeroU32::new(share));
             let (quota, period) = requests[0].text.split_once(' ').unwrap();
             let (quota, period): (u64, u64) = (quota.parse().unwrap(), period.parse().unwrap());
