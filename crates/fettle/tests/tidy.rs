@@ -25,7 +25,7 @@ fn crates_use_only_those_that_the_architecture_names() {
         ("application-repository", &["model", "wire", "durable"]),
         (
             "node-manager",
-            &["model", "wire", "durable", "archive", "unpacker", "client", "launcher"],
+            &["model", "wire", "durable", "archive", "unpacker", "client", "launcher", "cgroup"],
         ),
         (
             "fettle",
@@ -33,6 +33,7 @@ fn crates_use_only_those_that_the_architecture_names() {
                 "model",
                 "archive",
                 "durable",
+                "cgroup",
                 "launcher",
                 "unpacker",
                 "wire",
