@@ -53,9 +53,16 @@ pub(crate) fn spawn(start: &Start<'_>) -> Result<u32, Failed> {
         limits: &limits,
         reporter: reporter.as_raw_fd(),
     };
-    let pid = match fork(start.group) {
-        Ok(0) => child.run(),
-        Ok(pid) => pid.unsigned_abs(),
+    let forked = match clone_into(start.group) {
+        // A kernel before 5.7, or a filter of system calls: it enters its group by itself then.
+        Err(libc::ENOSYS | libc::EPERM | libc::E2BIG | libc::EINVAL) => {
+            fork().map(|pid| (pid, start.group))
+        }
+        made => made.map(|pid| (pid, None)),
+    };
+    let pid = match forked {
+        Ok((0, enters)) => child.run(enters),
+        Ok((pid, _)) => pid.unsigned_abs(),
         Err(errno) => return Err((Step::Process, errno)),
     };
     drop(reporter);
@@ -75,8 +82,8 @@ pub(crate) fn spawn(start: &Start<'_>) -> Result<u32, Failed> {
     }
 }
 
-/// A copy of this process: 0 in the copy, its number in the original.
-fn fork(group: Option<BorrowedFd<'_>>) -> Result<i32, i32> {
+/// A copy of this process, which begins in this control group: 0 in the copy, its number in the original.
+fn clone_into(group: Option<BorrowedFd<'_>>) -> Result<i32, i32> {
     let args = CloneArgs {
         flags: if group.is_some() { CLONE_INTO_CGROUP } else { 0 },
         exit_signal: libc::SIGCHLD.unsigned_abs().into(),
@@ -92,6 +99,15 @@ fn fork(group: Option<BorrowedFd<'_>>) -> Result<i32, i32> {
     }
 }
 
+/// A copy of this process, where it is.
+fn fork() -> Result<i32, i32> {
+    // SAFETY: there is one thread, and the child does what `Child` does.
+    match unsafe { libc::fork() } {
+        -1 => Err(errno()),
+        pid => Ok(pid),
+    }
+}
+
 /// What the child needs; all of it is the original's memory, copied.
 struct Child<'a> {
     start: &'a Start<'a>,
@@ -102,9 +118,9 @@ struct Child<'a> {
 }
 
 impl Child<'_> {
-    /// Becomes the program, or says why not and ends.
-    fn run(&self) -> ! {
-        let (step, errno) = match self.become_program() {
+    /// Becomes the program, or says why not and ends. `enters` is the v2 control group that it is not in yet.
+    fn run(&self, enters: Option<BorrowedFd<'_>>) -> ! {
+        let (step, errno) = match self.become_program(enters) {
             Ok(never) => match never {},
             Err(step) => (step, errno()),
         };
@@ -119,13 +135,23 @@ impl Child<'_> {
         }
     }
 
-    fn become_program(&self) -> Result<std::convert::Infallible, Step> {
+    fn become_program(
+        &self,
+        enters: Option<BorrowedFd<'_>>,
+    ) -> Result<std::convert::Infallible, Step> {
         let Start { program, directory, stdin, stdout, stderr, joins, oom_score, .. } = self.start;
         let good = |result: c_int, step| if result < 0 { Err(step) } else { Ok(()) };
         // SAFETY: every pointer is to a value that lives until execve, which replaces all of it; texts end
         // with NUL, lists with a null pointer; every descriptor is open.
         unsafe {
             good(libc::setsid(), Step::Session)?;
+            if let Some(group) = enters {
+                let (name, flags) = (c"cgroup.procs".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+                let procs = libc::openat(group.as_raw_fd(), name, flags);
+                good(procs, Step::Groups)?;
+                let wrote = libc::write(procs, c"0".as_ptr().cast(), 1);
+                good(if wrote == 1 { 0 } else { -1 }, Step::Groups)?;
+            }
             for group in *joins {
                 let wrote = libc::write(group.as_raw_fd(), c"0".as_ptr().cast(), 1);
                 good(if wrote == 1 { 0 } else { -1 }, Step::Groups)?;

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use launcher::{
@@ -320,6 +321,26 @@ fn a_program_begins_in_its_control_group() {
     assert!(node.printed().lines().any(|line| line.starts_with("0::") && line.ends_with(name)));
 }
 
+#[test]
+fn without_the_newest_system_call_a_program_enters_its_group_by_itself() {
+    let (Some(group), true) = (Group::new(), Path::new("/usr/bin/strace").exists()) else {
+        return println!("skipped: no control group can be made here, or there is no strace");
+    };
+    let node = Node::new();
+    let Way { directory, program, .. } = node.way();
+    let inject = ["-qq", "-o", "/dev/null", "-e", "inject=clone3:error=ENOSYS"];
+    let args = inject.into_iter().map(Into::into).chain([program.into()]).collect();
+    let way = Way { directory, program: "/usr/bin/strace".into(), args };
+    let (connection, _) = Connection::reach(&way).unwrap();
+    let directory = OwnedFd::from(File::open(&group.0).unwrap());
+    let mut program = node.shell("a", "cat /proc/self/cgroup");
+    program.in_group = true;
+    launched(node.launch_with(&connection, program, &[&directory]));
+    ended(&connection);
+    let name = group.0.file_name().unwrap().to_str().unwrap();
+    assert!(node.printed().lines().any(|line| line.starts_with("0::") && line.ends_with(name)));
+}
+
 /// A v2 group that can be made here.
 struct Group(PathBuf);
 
@@ -327,7 +348,9 @@ impl Group {
     fn new() -> Option<Group> {
         let mounts = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
         let mount = mounts.iter().find(|mount| Path::new(mount).join("cgroup.procs").exists())?;
-        let path = Path::new(mount).join(format!("fettle-test-{}", std::process::id()));
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = Path::new(mount).join(format!("fettle-test-{}-{number}", std::process::id()));
         std::fs::create_dir(&path).ok()?;
         Some(Group(path))
     }
