@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use model::{ByteSize, Span};
 
+use crate::settings::{NodeSettings, ServerSettings};
+
 /// Ships programs and packages to machines and keeps them running there.
 #[derive(Debug, Parser)]
 #[command(name = "fettle", version, disable_help_subcommand = true, max_term_width = 100)]
@@ -90,62 +92,71 @@ pub(crate) enum Command {
 /// Arguments of `fettle server`.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// Where objects and catalog lie [default: /var/lib/fettle/server for root, fettle/server in the
-    /// XDG data directory else]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-    /// Where to listen: an address of this machine's loopback, or unix:/path/to/socket; port 0 takes
-    /// any that is free
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7420")]
-    pub(crate) listen: String,
-    /// The catalog: sqlite:///path/to/file [default: catalog.sqlite in the data directory]
-    #[arg(long, value_name = "URL")]
-    pub(crate) database: Option<String>,
-    /// The objects' bytes: file:///path/to/directory [default: in the data directory]
-    #[arg(long, value_name = "URL")]
-    pub(crate) blobs: Option<String>,
+    /// The file of settings [default: /etc/fettle/server.toml for root, fettle/server.toml in the XDG
+    /// configuration directory else, if it is there]
+    #[arg(long, global = true, value_name = "FILE", env = "FETTLE_SERVER_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: ServerSettings,
+    #[command(subcommand)]
+    pub(crate) command: Option<ServiceCommand>,
 }
 
 /// Arguments of `fettle node`; the repositories that it installs from are the global `--server`.
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
-    /// Where everything of this node lies [default: /var/lib/fettle/node for root, fettle/node in the
-    /// XDG data directory else]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) root: Option<PathBuf>,
-    /// Where to listen: unix:/path/to/socket, or an address of this machine's loopback [default:
-    /// node.sock in the root]
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) listen: Option<String>,
-    /// Let every account of this machine change this node over TCP
-    #[arg(long)]
-    pub(crate) allow_loopback: bool,
-    /// Room on the disk that no install takes, e.g. 64MiB [default: 64 MiB, or a fiftieth of a small
-    /// file system]
-    #[arg(long, value_name = "SIZE", env = "FETTLE_RESERVE")]
-    pub(crate) reserve: Option<ByteSize>,
+    /// The file of settings [default: /etc/fettle/node.toml for root, fettle/node.toml in the XDG
+    /// configuration directory else, if it is there]
+    #[arg(long, global = true, value_name = "FILE", env = "FETTLE_NODE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) unmeasured: UnmeasuredArgs,
+    pub(crate) settings: NodeSettings,
+    #[command(subcommand)]
+    pub(crate) command: Option<ServiceCommand>,
+}
+
+/// What can be done with a daemon but running it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// Write a systemd unit and a commented file of settings, and say how to start it; repeating it
+    /// changes nothing
+    InstallService(InstallServiceArgs),
+}
+
+/// Arguments of `install-service`.
+#[derive(Debug, Args)]
+pub(crate) struct InstallServiceArgs {
+    /// A service of this account instead of the machine
+    #[arg(long)]
+    pub(crate) user: bool,
+    /// Print the unit and write nothing
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// Replace a unit that was edited by hand
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// What an archive may amount to that nobody has measured; the window holds for measured ones too.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub(crate) struct UnmeasuredArgs {
-    /// Most bytes that an archive may unpack to if nobody has measured it
-    #[arg(long, value_name = "SIZE", env = "FETTLE_MAX_UNPACKED", default_value = "1TiB")]
-    pub(crate) max_unpacked: ByteSize,
+    /// Most bytes that an archive may unpack to if nobody has measured it [default: 1TiB]
+    #[arg(long, global = true, value_name = "SIZE", env = "FETTLE_MAX_UNPACKED")]
+    pub(crate) max_unpacked: Option<ByteSize>,
     /// Largest decompression window that an archive may need: memory that unpacking it takes
-    #[arg(long, value_name = "SIZE", env = "FETTLE_MAX_WINDOW", default_value = "128MiB")]
-    pub(crate) max_window: ByteSize,
+    /// [default: 128MiB]
+    #[arg(long, global = true, value_name = "SIZE", env = "FETTLE_MAX_WINDOW")]
+    pub(crate) max_window: Option<ByteSize>,
 }
 
 impl UnmeasuredArgs {
     /// As limits of the reader.
     pub(crate) fn limits(self) -> archive::Limits {
+        let unpacked = self.max_unpacked.map_or(1 << 40, ByteSize::bytes);
         archive::Limits {
-            unpacked_bytes: self.max_unpacked.bytes(),
-            largest_file: self.max_unpacked.bytes(),
-            window: self.max_window.bytes(),
+            unpacked_bytes: unpacked,
+            largest_file: unpacked,
+            window: self.max_window.map_or(128 << 20, ByteSize::bytes),
             ..archive::Limits::default()
         }
     }
@@ -478,7 +489,8 @@ const EXIT_CODES: &str =
 several, 130 detached by Ctrl-C. Standard output is data, standard error is talk.
 
 Environment: FETTLE_SERVER and FETTLE_NODE stand for --server and --node; FETTLE_LOG says what is \
-logged to standard error (off, warn, info, debug, or a filter by module). Aliases stand in \
+logged to standard error (off, warn, info, debug, or a filter by module). Settings of `fettle node` \
+and `fettle server` stand in fettle/node.toml and fettle/server.toml, below /etc for root. Aliases stand in \
 fettle/config.toml in the XDG configuration directory, under [servers] and [nodes].";
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ use crate::names::{BadName, NamesError};
 use crate::output::Unwritten;
 use crate::reach::{Kind, ReachError};
 use crate::sample::SampleError;
+use crate::service::ServiceError;
+use crate::settings::SettingsError;
 use crate::wait::ChangeError;
 
 /// How a command ended, as its exit code says it.
@@ -90,6 +92,12 @@ pub(crate) enum Failure {
     /// A node could not be run.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The settings of a daemon are of no use.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A service could not be installed.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// The demo went wrong.
     #[error(transparent)]
     Demo(#[from] DemoError),
@@ -129,6 +137,7 @@ impl Failure {
         match self {
             Failure::Unwritten(unwritten) if unwritten.is_broken_pipe() => Exit::Done,
             Failure::Sample(SampleError::Output(unwritten))
+            | Failure::Service(ServiceError::Unwritten(unwritten))
             | Failure::Demo(DemoError::Unwritten(unwritten))
                 if unwritten.is_broken_pipe() =>
             {
@@ -171,6 +180,8 @@ impl Failure {
             }
             Failure::Server(error) => server(error),
             Failure::Node(error) => node(error),
+            Failure::Settings(error) => settings(error),
+            Failure::Service(error) => service(error),
             Failure::Demo(error) => demo(error),
             Failure::Unwritten(error) if error.is_no_space() => {
                 of(Code::NoSpace).hint("make room where standard output leads to")
@@ -298,6 +309,50 @@ fn node(error: &NodeError) -> Verdict {
         NodeError::Reach(error) => reach(error),
         NodeError::Listen(error) => listen(error),
         NodeError::Open(error) => opening(error),
+    }
+}
+
+fn settings(error: &SettingsError) -> Verdict {
+    let of = |code| Verdict::of(code, error);
+    match error {
+        SettingsError::File(error) => of(Code::Usage).hint(&error.hint),
+        SettingsError::Read { source, .. } => of(match source.kind() {
+            io::ErrorKind::PermissionDenied => Code::Denied,
+            _ => Code::Usage,
+        })
+        .hint("`--config FILE` names another; without it the file need not be there"),
+    }
+}
+
+fn service(error: &ServiceError) -> Verdict {
+    let of = |code| Verdict::of(code, error);
+    match error {
+        ServiceError::Place(_) => of(Code::Usage).hint(
+            "name the directory with `--root DIR` or `--data DIR`, the settings with `--config FILE`",
+        ),
+        ServiceError::Program(_) => of(Code::Internal).hint("was it replaced? call the new one"),
+        ServiceError::Reach(error) => reach(error),
+        ServiceError::NotRoot => of(Code::Denied).hint(
+            "call it as root, or with `--user` for a service of this account; `--print` only shows it",
+        ),
+        ServiceError::Path { .. } => of(Code::Usage).hint("a unit is text: name another path"),
+        ServiceError::Settings(error) => settings(error),
+        ServiceError::Differs { .. } => of(Code::WrongState)
+            .hint("nothing was changed: edit that file, or repeat without these flags and variables"),
+        ServiceError::Read { source, .. } => of(match source.kind() {
+            io::ErrorKind::PermissionDenied => Code::Denied,
+            _ => Code::Internal,
+        }),
+        ServiceError::Edited { path, difference } => {
+            let mut verdict = of(Code::WrongState).hint(format!(
+                "keep changes in a file of their own, with `systemctl edit {}`; `--force` replaces it",
+                path.file_stem().unwrap_or_default().to_string_lossy()
+            ));
+            verdict.0.causes.push(format!("it would change by\n{difference}"));
+            verdict
+        }
+        ServiceError::Disk(error) => of(disk(error)),
+        ServiceError::Unwritten(_) => of(Code::Internal),
     }
 }
 

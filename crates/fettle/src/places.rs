@@ -44,12 +44,39 @@ impl Surroundings {
         Ok(self.data()?.join("node"))
     }
 
+    /// Is this the account that may do everything?
+    pub(crate) fn is_root(&self) -> bool {
+        self.is_root
+    }
+
     /// The user's configuration file.
     pub(crate) fn config_file(&self) -> Result<PathBuf, NoPlace> {
+        Ok(self.config()?.join("fettle/config.toml"))
+    }
+
+    /// Where the settings of a node and a server lie.
+    pub(crate) fn service_config(&self) -> Result<PathBuf, NoPlace> {
+        match self.is_root {
+            true => Ok(PathBuf::from("/etc/fettle")),
+            false => Ok(self.config()?.join("fettle")),
+        }
+    }
+
+    /// Where the account's own systemd looks for units.
+    pub(crate) fn user_units(&self) -> Result<PathBuf, NoPlace> {
+        Ok(self.config()?.join("systemd/user"))
+    }
+
+    fn config(&self) -> Result<PathBuf, NoPlace> {
         let below_home = || self.home.as_ref().map(|home| home.join(".config"));
         let base = self.config_home.clone().or_else(below_home);
-        let base = base.ok_or(NoPlace { variable: "XDG_CONFIG_HOME" })?;
-        Ok(base.join("fettle/config.toml"))
+        base.ok_or(NoPlace { variable: "XDG_CONFIG_HOME" })
+    }
+
+    /// Those of an ordinary account with this home.
+    #[cfg(test)]
+    pub(crate) fn of_home(home: &Path) -> Surroundings {
+        Surroundings { home: Some(home.to_owned()), ..Surroundings::default() }
     }
 
     fn data(&self) -> Result<PathBuf, NoPlace> {
@@ -80,11 +107,13 @@ mod tests {
             config_home: None,
         };
         assert_eq!(all.server_data(), Ok("/var/lib/fettle/server".into()));
+        assert_eq!(all.service_config(), Ok("/etc/fettle".into()));
         all.is_root = false;
         assert_eq!(all.node_root(), Ok("/xdg/fettle/node".into()));
         all.data_home = None;
         assert_eq!(all.node_root(), Ok("/home/a/.local/share/fettle/node".into()));
         assert_eq!(all.config_file(), Ok("/home/a/.config/fettle/config.toml".into()));
+        assert_eq!(all.service_config(), Ok("/home/a/.config/fettle".into()));
         all.home = None;
         assert!(all.node_root().is_err() && all.config_file().is_err());
     }

@@ -77,10 +77,20 @@ impl Context {
         Ok(self.stated_server()?.map_or_else(|| DEFAULT_SERVER.parse(), Ok)?)
     }
 
+    /// What holds for every command.
+    pub(crate) fn global(&self) -> &Global {
+        &self.global
+    }
+
     /// Where the repositories are that were named by a flag or the environment.
     pub(crate) fn stated_server(&self) -> Result<Option<Endpoint>, ReachError> {
         named(&self.global.server).map(|text| resolve(text, Kind::Server)).transpose()
     }
+}
+
+/// The repositories of this name; the usual ones without one.
+pub(crate) fn server_named(name: Option<&str>) -> Result<Endpoint, ReachError> {
+    resolve(name.unwrap_or(DEFAULT_SERVER), Kind::Server)
 }
 
 /// A variable that is set to nothing names nothing.

@@ -26,6 +26,8 @@ pub struct Config {
     /// Bytes that no install takes from the file system of the root; the smaller one of 64 MiB and a
     /// fiftieth of the file system, if nobody says.
     pub reserve: Option<u64>,
+    /// The file that some of this stood in, for `status` to name.
+    pub file: Option<PathBuf>,
 }
 
 /// A program that is of use to a node, and what it is called with.

@@ -62,6 +62,7 @@ async fn status(State(core): Shared) -> Json<StatusBody> {
         kind: "node".into(),
         fettle: env!("CARGO_PKG_VERSION").into(),
         data: core.config.root.display().to_string(),
+        config: core.config.file.as_ref().map(|file| file.display().to_string()),
         server: core.config.server.as_ref().map(ToString::to_string),
         profiles: Some(core.config.profiles.clone()),
         warnings,

@@ -76,6 +76,16 @@ impl Guest {
         self.disk.replace(path, bytes, mode)
     }
 
+    /// See [`Disk::create_new`].
+    pub fn create_new(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<bool, DiskError> {
+        self.disk.create_new(path, bytes, mode)
+    }
+
+    /// See [`Disk::make_dir`].
+    pub fn make_dir(&self, path: &Path, mode: u32) -> Result<(), DiskError> {
+        self.disk.make_dir(path, mode)
+    }
+
     /// See [`Disk::remove`].
     pub fn remove(&self, path: &Path) -> Result<(), DiskError> {
         self.disk.remove(path)
@@ -103,6 +113,18 @@ mod tests {
         names.sort();
         assert_eq!(names, ["file", "staging"]);
         assert_eq!(std::fs::read_dir(dir.path().join("staging")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn directories_are_made_with_nothing_beside_them_and_a_file_that_is_there_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let guest = Guest::enter(dir.path()).unwrap();
+        guest.make_dir(Path::new("a/b"), 0o755).unwrap();
+        assert!(guest.create_new(Path::new("a/b/file"), b"first", 0o644).unwrap());
+        assert!(!guest.create_new(Path::new("a/b/file"), b"second", 0o644).unwrap());
+        assert_eq!(std::fs::read(dir.path().join("a/b/file")).unwrap(), b"first");
+        let count = |path: &str| std::fs::read_dir(dir.path().join(path)).unwrap().count();
+        assert_eq!((count(""), count("a"), count("a/b")), (1, 1, 1));
     }
 
     #[test]

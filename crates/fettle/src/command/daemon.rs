@@ -1,13 +1,15 @@
 //! What `fettle server` and `fettle node` have in common: where they listen, the line that says that they are
-//! ready, and the end in good order on SIGTERM or Ctrl-C.
+//! ready (and the word to whoever supervises), and the end in good order on SIGTERM or Ctrl-C.
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wire::serve::{Address, InvalidAddress, Listener, Service, serve};
 
+use crate::notify::Notifier;
 use crate::output::{Output, Unwritten};
 
 /// Why nothing listens.
@@ -88,8 +90,16 @@ pub(crate) async fn run(
     mut ending: Ending,
 ) -> Result<(), ListenError> {
     let url = listener.url();
+    let notifier = Arc::new(Notifier::of_this_process());
     output.value(&json!({ "ready": url }), |_| format!("ready {url}"))?;
-    serve(listener, service, ending.wait()).await;
+    notifier.tell(&format!("READY=1\nSTATUS=listening on {url}\nMAINPID={}", std::process::id()));
+    let watched = tokio::spawn(notifier.clone().keep_watchdog());
+    let ended = async {
+        ending.wait().await;
+        notifier.tell("STOPPING=1\nSTATUS=ending");
+    };
+    serve(listener, service, ended).await;
+    watched.abort();
     Ok(())
 }
 

@@ -17,36 +17,54 @@ mod store;
 
 use std::sync::{Mutex, PoisonError};
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Arguments, Command};
+use crate::args::{Arguments, Command, NodeArgs, ServerArgs};
 use crate::error::{Exit, Failure};
 use crate::output::Output;
+use crate::places::Surroundings;
 use crate::reach::Context;
-use crate::sample;
+use crate::{sample, service, settings};
 
 /// Runs one command to its end.
 pub(crate) fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
     let Arguments { global, command } = arguments;
-    let serves = matches!(command, Command::Server(_) | Command::Node(_));
-    log_to_stderr(if serves { Level::Info } else { Level::of_client(output) });
     let context = Context::new(output, global);
-    let mut builder =
-        if serves { Builder::new_multi_thread() } else { Builder::new_current_thread() };
-    let runtime = builder.enable_all().build().map_err(Failure::Runtime)?;
-    if serves {
-        return runtime.block_on(dispatch(&context, &command));
+    let around = Surroundings::of_this_process();
+    // What a daemon logs stands in its settings, so these are read before anything can be logged.
+    match &command {
+        Command::Node(NodeArgs { command: None, settings, config }) => {
+            let given = settings::of_node(settings::with_global(settings, context.global()));
+            let loaded = settings::load(given, config.as_deref(), &around)?;
+            log_to_stderr(loaded.settings.log.as_deref().unwrap_or("info"));
+            return many_threads()?.block_on(node::node(&context, loaded));
+        }
+        Command::Server(ServerArgs { command: None, settings, config }) => {
+            let given = settings::of_server(settings.clone());
+            let loaded = settings::load(given, config.as_deref(), &around)?;
+            log_to_stderr(loaded.settings.log.as_deref().unwrap_or("info"));
+            return many_threads()?.block_on(server::server(&context, loaded));
+        }
+        _ => {}
     }
+    // With `--json` a line on standard error is an error, and nothing else is.
+    let usual = if output.is_json() { "off" } else { "warn" };
+    log_to_stderr(settings::log_variable().as_deref().unwrap_or(usual));
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
     keep_panics();
     let work = std::panic::AssertUnwindSafe(|| runtime.block_on(dispatch(&context, &command)));
     std::panic::catch_unwind(work).unwrap_or_else(|_| Err(Failure::Panic { message: kept_panic() }))
 }
 
+fn many_threads() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)
+}
+
 async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure> {
     match command {
-        Command::Server(args) => server::server(context, args).await,
-        Command::Node(args) => node::node(context, args).await,
+        Command::Server(args) => service::of_server(context, args),
+        Command::Node(args) => service::of_node(context, args),
         Command::Demo(args) => demo::demo(context, args).await,
         Command::Object(command) => object::object(context, command).await,
         Command::App(command) => app::app(context, command).await,
@@ -68,31 +86,9 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
     }
 }
 
-/// How much is logged unless FETTLE_LOG says otherwise.
-#[derive(Clone, Copy)]
-enum Level {
-    Info,
-    Warn,
-    Nothing,
-}
-
-impl Level {
-    /// With `--json` a line on standard error is an error, and nothing else is.
-    fn of_client(output: Output) -> Level {
-        if output.is_json() { Level::Nothing } else { Level::Warn }
-    }
-}
-
-fn log_to_stderr(level: Level) {
-    let default = match level {
-        Level::Info => "info",
-        Level::Warn => "warn",
-        Level::Nothing => "off",
-    };
-    let filter = std::env::var("FETTLE_LOG").ok().filter(|filter| !filter.is_empty());
-    let filter = EnvFilter::new(filter.as_deref().unwrap_or(default));
+fn log_to_stderr(filter: &str) {
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();

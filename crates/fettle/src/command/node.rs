@@ -6,10 +6,10 @@ use model::ByteSize;
 use node_manager::{Config, Node, OpenError, machine_profiles};
 
 use super::daemon::{self, Ending, ListenError};
-use crate::args::NodeArgs;
 use crate::error::{Exit, Failure};
 use crate::places::{NoPlace, Surroundings, node_socket};
-use crate::reach::{Context, ReachError};
+use crate::reach::{self, Context, ReachError};
+use crate::settings::{Loaded, NodeSettings};
 use crate::{launching, unpacking};
 
 /// Why the node does not run.
@@ -30,28 +30,30 @@ pub(crate) enum NodeError {
 }
 
 /// `fettle node`
-pub(crate) async fn node(context: &Context, args: &NodeArgs) -> Result<Exit, Failure> {
-    Ok(run(context, args).await.map(|()| Exit::Done)?)
+pub(crate) async fn node(context: &Context, loaded: Loaded<NodeSettings>) -> Result<Exit, Failure> {
+    Ok(run(context, loaded).await.map(|()| Exit::Done)?)
 }
 
-async fn run(context: &Context, args: &NodeArgs) -> Result<(), NodeError> {
+async fn run(context: &Context, loaded: Loaded<NodeSettings>) -> Result<(), NodeError> {
     let ending = Ending::new()?;
-    let root = match &args.root {
+    let Loaded { settings, file } = loaded;
+    let root = match &settings.root {
         Some(root) => root.clone(),
         None => Surroundings::of_this_process().node_root()?,
     };
     let root: PathBuf = std::path::absolute(&root).unwrap_or(root);
     let own_socket = || format!("unix:{}", node_socket(&root).display());
-    let address = daemon::address(&args.listen.clone().unwrap_or_else(own_socket))?;
+    let address = daemon::address(&settings.listen.clone().unwrap_or_else(own_socket))?;
     let config = Config {
         root,
-        server: Some(context.server_endpoint()?),
+        server: Some(reach::server_named(settings.server.as_deref())?),
         profiles: machine_profiles(),
-        loopback_may_write: args.allow_loopback,
+        loopback_may_write: settings.allow_loopback.unwrap_or(false),
         launcher: launching::starter(),
         unpacker: unpacking::isolation(),
-        unmeasured: args.unmeasured.limits(),
-        reserve: args.reserve.map(ByteSize::bytes),
+        unmeasured: settings.unmeasured.limits(),
+        reserve: settings.reserve.map(ByteSize::bytes),
+        file,
     };
     let node = Node::open(config).await?;
     let listener = daemon::bind(&address).await?;

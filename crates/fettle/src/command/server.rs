@@ -17,11 +17,11 @@ use wire::serve::{Json, Service, blocking};
 use wire::v1::StatusBody;
 
 use super::daemon::{self, Ending, ListenError};
-use crate::args::ServerArgs;
 use crate::error::{Exit, Failure};
 use crate::holds::OwnObjects;
 use crate::places::{NoPlace, Surroundings};
 use crate::reach::Context;
+use crate::settings::{Loaded, ServerSettings};
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -104,14 +104,18 @@ struct Places {
 }
 
 /// `fettle server`
-pub(crate) async fn server(context: &Context, args: &ServerArgs) -> Result<Exit, Failure> {
-    Ok(run(context, args).await.map(|()| Exit::Done)?)
+pub(crate) async fn server(
+    context: &Context,
+    loaded: Loaded<ServerSettings>,
+) -> Result<Exit, Failure> {
+    Ok(run(context, loaded).await.map(|()| Exit::Done)?)
 }
 
-async fn run(context: &Context, args: &ServerArgs) -> Result<(), ServerError> {
+async fn run(context: &Context, loaded: Loaded<ServerSettings>) -> Result<(), ServerError> {
     let ending = Ending::new()?;
-    let address = daemon::address(&args.listen)?;
-    let places = places(args, &Surroundings::of_this_process())?;
+    let Loaded { settings, file } = loaded;
+    let address = daemon::address(settings.listen.as_deref().unwrap_or(USUAL_ADDRESS))?;
+    let places = places(&settings, &Surroundings::of_this_process())?;
     let data = places.data.clone();
     let opened = blocking(move || open(&places)).await?;
     let listener = daemon::bind(&address).await?;
@@ -120,7 +124,8 @@ async fn run(context: &Context, args: &ServerArgs) -> Result<(), ServerError> {
     let swept = tokio::spawn(opened.objects.clone().run_sweeper(async {
         let _ = ended.await; // however the other end goes away, it is over
     }));
-    let served = daemon::run(context.output, listener, opened.service(&data), ending).await;
+    let served =
+        daemon::run(context.output, listener, opened.service(&data, file.as_deref()), ending).await;
     drop(end);
     let _ = swept.await; // a panic in there was logged
     Ok(served?)
@@ -184,19 +189,20 @@ fn is_empty(directory: &Path) -> bool {
 }
 
 impl Opened {
-    fn service(&self, data: &Path) -> Service<()> {
+    fn service(&self, data: &Path, config: Option<&Path>) -> Service<()> {
         let policy = Policy::OpenToThisMachine;
-        status(policy, data)
+        status(policy, data, config)
             .merge(self.objects.service(policy))
             .merge(self.applications.service(policy))
     }
 }
 
-fn status(policy: Policy, data: &Path) -> Service<()> {
+fn status(policy: Policy, data: &Path, config: Option<&Path>) -> Service<()> {
     let body = StatusBody {
         kind: "server".to_owned(),
         fettle: env!("CARGO_PKG_VERSION").to_owned(),
         data: data.display().to_string(),
+        config: config.map(|file| file.display().to_string()),
         server: None,
         profiles: None,
         warnings: vec![OPEN_TO_ALL.to_owned()],
@@ -205,19 +211,19 @@ fn status(policy: Policy, data: &Path) -> Service<()> {
     Service::new(policy).route(&route::STATUS, answer)
 }
 
-/// Where the flags put things; what they leave open lies in the data directory.
-fn places(args: &ServerArgs, surroundings: &Surroundings) -> Result<Places, ServerError> {
-    let data = match &args.data {
+/// Where the settings put things; what they leave open lies in the data directory.
+fn places(settings: &ServerSettings, surroundings: &Surroundings) -> Result<Places, ServerError> {
+    let data = match &settings.data {
         Some(data) => data.clone(),
         None => surroundings.server_data()?,
     };
     // A relative path would mean something else in an error message than here.
     let data = std::path::absolute(&data).unwrap_or(data);
-    let database = match args.database.as_deref() {
+    let database = match settings.database.as_deref() {
         None => data.join("catalog.sqlite"),
         Some(url) => database(url)?,
     };
-    let blobs = match args.blobs.as_deref() {
+    let blobs = match settings.blobs.as_deref() {
         None => data.clone(),
         Some(url) => blobs(url)?,
     };
@@ -250,6 +256,7 @@ fn path_of(
     path.ok_or_else(|| ServerError::Url { flag, url: url.to_owned(), wanted })
 }
 
+const USUAL_ADDRESS: &str = "127.0.0.1:7420";
 const LOCK: &str = "server.lock";
 const OPEN_TO_ALL: &str =
     "any account of this machine may read and write here: identity does not exist yet";
@@ -259,13 +266,13 @@ mod tests {
     use super::*;
 
     fn of(database: Option<&str>, blobs: Option<&str>) -> Result<Places, ServerError> {
-        let args = ServerArgs {
+        let settings = ServerSettings {
             data: Some("/data".into()),
-            listen: String::new(),
             database: database.map(str::to_owned),
             blobs: blobs.map(str::to_owned),
+            ..ServerSettings::default()
         };
-        places(&args, &Surroundings::default())
+        places(&settings, &Surroundings::default())
     }
 
     #[test]

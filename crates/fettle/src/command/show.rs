@@ -205,6 +205,7 @@ pub(crate) fn status(body: &StatusBody) -> String {
         ("fettle", body.fettle.clone()),
         ("data", body.data.clone()),
     ];
+    rows.push(("settings", body.config.clone().unwrap_or_else(|| "no file was read".to_owned())));
     if let Some(server) = &body.server {
         rows.push(("server", server.clone()));
     }

@@ -79,6 +79,8 @@ impl World {
         }
         command.env("HOME", self.dir.path()).env("XDG_CONFIG_HOME", self.path("config"));
         command.env("XDG_DATA_HOME", self.path("share"));
+        // Root's settings would be those of this machine.
+        command.env("FETTLE_NODE_CONFIG", "/dev/null").env("FETTLE_SERVER_CONFIG", "/dev/null");
         // Nothing listens there, whoever runs the tests.
         command.env("FETTLE_NODE", format!("unix://{}", self.text("nobody.sock")));
         match &self.server {

@@ -8,7 +8,10 @@
 
 mod applications;
 mod harness;
+mod notify;
 mod objects;
 mod sample;
+mod service;
 mod serving;
+mod settings;
 mod usage;

@@ -151,6 +151,9 @@ impl World {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.directory.path())
             .env("TMPDIR", self.directory.path())
+            // Root's settings would be those of this machine.
+            .env("FETTLE_NODE_CONFIG", "/dev/null")
+            .env("FETTLE_SERVER_CONFIG", "/dev/null")
             .current_dir(self.directory.path());
         command
     }

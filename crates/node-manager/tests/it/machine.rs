@@ -204,6 +204,7 @@ pub fn config(root: &Path, server: &str) -> Config {
         unpacker: unpacker::Isolation::Inline,
         unmeasured: archive::Limits::default(),
         reserve: None,
+        file: None,
     }
 }
 

@@ -12,6 +12,8 @@ pub struct StatusBody {
     pub fettle: String,
     /// Where its data lies.
     pub data: String,
+    /// The file of settings that it read at its start.
+    pub config: Option<String>,
     /// The repository that a node installs from.
     pub server: Option<String>,
     /// What a node can run, the best first.

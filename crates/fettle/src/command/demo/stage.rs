@@ -1,8 +1,10 @@
 //! Where the demo happens: a directory, a server, a node, and a hand that types commands. Owns the programs
 //! that it starts and ends all of them; refuses to know what is shown.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,6 +18,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::DemoError;
+use crate::notify;
 use crate::output::Output;
 
 /// The stage of one performance.
@@ -250,9 +253,13 @@ impl Stage {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).stdin(Stdio::null());
-        for variable in ["FETTLE_SERVER", "FETTLE_NODE", "FETTLE_LOG"] {
+        let others = std::env::vars_os().map(|(name, _)| name);
+        let others = others.filter(|name| name.as_bytes().starts_with(b"FETTLE_"));
+        for variable in others.chain(notify::VARIABLES.map(OsString::from)) {
             command.env_remove(variable);
         }
+        // The settings of this machine's own services are not the demo's.
+        command.env("FETTLE_NODE_CONFIG", "/dev/null").env("FETTLE_SERVER_CONFIG", "/dev/null");
         command.envs(self.servers.iter().map(|server| (server.variable, &server.url)));
         command
     }
