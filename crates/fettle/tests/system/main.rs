@@ -9,7 +9,9 @@
 )]
 
 mod archives;
+mod booted;
 mod command_line;
+mod container;
 mod demo;
 mod failures;
 mod journey;
