@@ -64,6 +64,8 @@ impl fmt::Display for Unit {
             Daemon::Node => "[Unit]\nDescription=fettle node manager: keeps programs running\n",
             Daemon::Server => "[Unit]\nDescription=fettle server: objects and applications\n",
         })?;
+        // Else systemd gives up after five tries, and a disk that was full for a minute is for ever.
+        writeln!(f, "StartLimitIntervalSec=0")?;
         let words = [word, "--config"];
         writeln!(f, "\n[Service]\n{}", exec_start(&self.program, &words, &self.config))?;
         f.write_str(COMMON)?;
@@ -188,6 +190,7 @@ mod tests {
                 "Delegate=yes",
                 "Restart=always",
                 "OOMPolicy=continue",
+                "StartLimitIntervalSec=0",
                 "TasksMax=infinity",
                 "ExecStart=/usr/local/bin/fettle node --config /etc/fettle/x.toml",
             ] {

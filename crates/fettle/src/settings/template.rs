@@ -126,4 +126,43 @@ mod tests {
         assert_eq!(explained(NODE), keys(NodeSettings::default().keys()));
         assert_eq!(explained(SERVER), keys(ServerSettings::default().keys()));
     }
+
+    /// The file of docs/operate.md that begins with this comment.
+    fn documented(first: &str) -> &'static str {
+        let page = include_str!("../../../../docs/operate.md");
+        let (_, text) = page.split_once(&format!("```toml\n# {first}")).unwrap();
+        text.split_once('\n').unwrap().1.split_once("```").unwrap().0
+    }
+
+    /// Key and variable of every line.
+    fn pairs(text: &str) -> Vec<(&str, &str)> {
+        let lines = text.lines();
+        lines
+            .map(|line| (line.split_once(" = ").unwrap().0, line.rsplit_once("# ").unwrap().1))
+            .collect()
+    }
+
+    #[test]
+    fn the_page_for_operators_shows_every_key_with_the_flag_and_the_variable_that_it_has() {
+        use clap::CommandFactory as _;
+        let node: NodeSettings =
+            parse(documented("/etc/fettle/node.toml"), Path::new("/f")).unwrap();
+        let server: ServerSettings =
+            parse(documented("/etc/fettle/server.toml"), Path::new("/f")).unwrap();
+        let whole = crate::args::Arguments::command();
+        for (word, keys) in [("node", node.keys()), ("server", server.keys())] {
+            assert!(keys.iter().all(|(_, value)| value.is_some()), "{keys:?}");
+            let shown = pairs(documented(&format!("/etc/fettle/{word}.toml")));
+            assert_eq!(shown.len(), keys.len());
+            let command = whole.find_subcommand(word).unwrap();
+            for (key, variable) in shown {
+                let flags = command.get_arguments().chain(whole.get_arguments());
+                let flag = flags.into_iter().find(|flag| flag.get_long() == Some(key));
+                let named = flag.map(|flag| flag.get_env().unwrap().to_str().unwrap());
+                // What is logged has a variable alone, which every command has.
+                assert_eq!(named.unwrap_or("FETTLE_LOG"), variable, "{key}");
+                assert_eq!(named.is_none(), key == "log", "{key}");
+            }
+        }
+    }
 }

@@ -15,10 +15,10 @@ const INSTANCE: &str = "weather/1/1";
 fn programs_outlive_every_end_of_their_manager_and_come_back_after_a_reboot_without_a_repository() {
     in_every_container(|machine| {
         install_services(machine);
-        publish(machine);
+        publish(machine, &[]);
         machine.fettle(&["install", "demo/weather", "--start"]);
         let program = Program::now(machine);
-        let group = fs::read_to_string(machine.path("group")).unwrap();
+        let group = machine.done(&["cat", &format!("/proc/{}/cgroup", program.pid)]);
         assert!(group.contains(NODE), "it lives in the unit of the node: {group}");
         assert!(!environment(machine).contains("NOTIFY_SOCKET"), "the manager's own stay its own");
 
@@ -93,6 +93,60 @@ fn a_service_is_active_when_it_listens_and_wrong_settings_end_it_for_good() {
     });
 }
 
+#[test]
+fn an_account_without_rights_has_services_of_its_own() {
+    in_every_container(|machine| {
+        let manager = machine.path("etc/systemd/system/manager-of-user.service");
+        fs::write(manager, MANAGER_OF_USER).unwrap();
+        machine.done(&["systemctl", "start", "manager-of-user"]);
+        let as_user = |words: &[&str]| machine.done(&[AS_USER, words].concat());
+        for daemon in ["server", "node"] {
+            let words = [FETTLE, "--json", daemon, "install-service", "--user"];
+            let report: Value = serde_json::from_str(&as_user(&words)).unwrap();
+            let unit = format!("/home/user/.config/systemd/user/fettle-{daemon}.service");
+            assert_eq!(report["unit"], unit);
+            for next in report["next"].as_array().unwrap() {
+                as_user(&["sh", "-c", next.as_str().unwrap()]);
+            }
+        }
+        // The command line of the account finds both where they are.
+        let status: Value = serde_json::from_str(&as_user(&[FETTLE, "--json", "status"])).unwrap();
+        assert_eq!(status["config"], "/home/user/.config/fettle/node.toml");
+        assert_eq!(status["data"], "/home/user/.local/share/fettle/node");
+        assert_eq!(as_user(&[FETTLE, "object", "list", "--json"]), "");
+        publish(machine, AS_USER);
+        as_user(&[FETTLE, "install", "demo/weather", "--start"]);
+        let running = || {
+            let status = as_user(&[FETTLE, "--json", "status", INSTANCE]);
+            let status: Value = serde_json::from_str(&status).unwrap();
+            (status["state"].clone(), status["pid"].clone())
+        };
+        let before = running();
+        as_user(&["systemctl", "--user", "restart", "fettle-node"]);
+        assert_eq!((&before.0, running()), (&"running".into(), before.clone()));
+    });
+}
+
+/// What a login would start; without PAM, which the machine has no configuration for.
+const MANAGER_OF_USER: &str = "[Service]
+Type=notify
+User=user
+RuntimeDirectory=user-manager
+Environment=XDG_RUNTIME_DIR=/run/user-manager HOME=/home/user
+Delegate=yes
+ExecStart=/usr/lib/systemd/systemd --user
+";
+
+const AS_USER: &[&str] = &[
+    "setpriv",
+    "--reuid=1000",
+    "--regid=1000",
+    "--clear-groups",
+    "env",
+    "HOME=/home/user",
+    "XDG_RUNTIME_DIR=/run/user-manager",
+];
+
 /// Installs and starts both, by the commands that `install-service` names.
 fn install_services(machine: &Container) {
     for daemon in ["server", "node"] {
@@ -109,13 +163,12 @@ fn install_services(machine: &Container) {
     }
 }
 
-fn publish(machine: &Container) {
-    let program = SCRIPT.replace("ls packages\n", "cat /proc/self/cgroup >/group\n");
-    fs::write(machine.path("program.sh"), program).unwrap();
+fn publish(machine: &Container, account: &[&str]) {
+    fs::write(machine.path("program.sh"), SCRIPT).unwrap();
     let manifest = "title = \"weather\"\nname = \"demo/weather\"\nversion = \"1.0.0\"\n\n\
                     [program]\nany = \"program.sh\"\n";
     fs::write(machine.path("weather.toml"), manifest).unwrap();
-    machine.fettle(&["app", "publish", "/weather.toml"]);
+    machine.done(&[account, &[FETTLE, "app", "publish", "/weather.toml"]].concat());
 }
 
 fn manager_of(machine: &Container) -> String {

@@ -208,10 +208,16 @@ fn furnish(root: &Path) {
     }
     // Without one it would be a first boot, which enables everything that the host has installed.
     fs::write(root.join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n").unwrap();
-    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
-    fs::write(root.join("etc/group"), "root:x:0:\n").unwrap();
+    fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n",
+    )
+    .unwrap();
+    fs::write(root.join("etc/group"), "root:x:0:\nuser:x:1000:\n").unwrap();
     // nspawn looks at it before `/usr` is there.
     fs::copy("/etc/os-release", root.join("etc/os-release")).unwrap();
+    fs::create_dir_all(root.join("home/user")).unwrap();
+    std::os::unix::fs::chown(root.join("home/user"), Some(1000), Some(1000)).unwrap();
     fs::create_dir(root.join("opt/fettle")).unwrap();
     fs::copy(binary(), root.join(FETTLE.trim_start_matches('/'))).unwrap();
 }
@@ -246,13 +252,12 @@ fn remove_group(group: &Path) {
 /// Where control groups of this kind are mounted.
 fn mounted(kind: &str, option: &str) -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap();
-    let found = mounts.lines().find_map(|line| {
+    mounts.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(' ').collect();
         let fits =
             fields[2] == kind && (option.is_empty() || fields[3].split(',').any(|o| o == option));
         fits.then(|| PathBuf::from(fields[1]))
-    });
-    found
+    })
 }
 
 /// The program, as it lies in there.
