@@ -1,6 +1,6 @@
 //! What `fettle node` and `fettle server` can be told, and the one rule for who is heard: a flag beats the
 //! environment, the environment beats the file, the file beats the default. Owns that order and which file it is;
-//! how a file is read is in [`file`], how a new one is written in [`template`]. Reads a file, writes none.
+//! how a file is read is in [`mod@file`], how a new one is written in [`template`]. Reads a file, writes none.
 //!
 //! The file: what `--config` (or `FETTLE_NODE_CONFIG`, `FETTLE_SERVER_CONFIG`) names and nothing else; without it
 //! `node.toml` or `server.toml` in `/etc/fettle` for root and in `fettle` of the XDG configuration directory for
