@@ -1,5 +1,5 @@
 //! `fettle node install-service` and `fettle server install-service`: a systemd unit and a commented file of settings,
-//! and the next command. Owns what is written in which order; what a unit says is in [`unit`], what is to be done
+//! and the next command. Owns what is written in which order; what a unit says is in [`mod@unit`], what is to be done
 //! with one that is there already in [`plan`], where the program lies in [`program`].
 //!
 //! Repeating it is harmless: a file that is as it should be is left alone, settings are never overwritten, and a
