@@ -26,6 +26,11 @@ impl Span {
         Span(Duration::from_millis(millis.min(MAX_MILLIS)))
     }
 
+    /// As [`from_millis`](Self::from_millis), for constants of this crate, which are within its bound.
+    pub(crate) const fn of_millis(millis: u64) -> Span {
+        Span(Duration::from_millis(millis))
+    }
+
     /// As the standard library has it.
     pub fn as_duration(self) -> Duration {
         self.0

@@ -12,6 +12,7 @@ use semver::Version;
 use crate::digest::Digest;
 use crate::media::MediaInfo;
 use crate::name::{AppName, ObjectName, PackageName, Profile, Title};
+use crate::policy::Policies;
 use crate::restart::RestartPolicy;
 use crate::string_form::string_form;
 
@@ -37,6 +38,8 @@ pub struct Envelope {
     pub packages: BTreeMap<PackageName, Pin>,
     /// What happens when the program ends.
     pub restart: RestartPolicy,
+    /// What else it wants of whoever runs it.
+    pub policies: Policies,
 }
 
 /// What is run.
@@ -135,6 +138,18 @@ pub enum Difference {
     Package(PackageName),
     /// The restart policy.
     Restart,
+    /// When it is ready.
+    Ready,
+    /// Whether it still works.
+    Alive,
+    /// How it is ended.
+    Stop,
+    /// What it may use.
+    Limits,
+    /// How much of what it prints is kept.
+    Logs,
+    /// What an update has to show.
+    Update,
 }
 
 impl Envelope {
@@ -171,6 +186,13 @@ impl Envelope {
             note(!same, Difference::Package(name.clone()));
         }
         note(self.restart != other.restart, Difference::Restart);
+        let Policies { ready, alive, stop, limits, logs, update } = &self.policies;
+        note(*ready != other.policies.ready, Difference::Ready);
+        note(*alive != other.policies.alive, Difference::Alive);
+        note(*stop != other.policies.stop, Difference::Stop);
+        note(*limits != other.policies.limits, Difference::Limits);
+        note(*logs != other.policies.logs, Difference::Logs);
+        note(*update != other.policies.update, Difference::Update);
         found
     }
 }
@@ -202,6 +224,12 @@ impl fmt::Display for Difference {
             Difference::Env(name) => write!(f, "the variable `{name}`"),
             Difference::Package(name) => write!(f, "the package `{name}`"),
             Difference::Restart => f.write_str("the restart policy"),
+            Difference::Ready => f.write_str("the readiness"),
+            Difference::Alive => f.write_str("the liveness"),
+            Difference::Stop => f.write_str("the stop policy"),
+            Difference::Limits => f.write_str("the limits"),
+            Difference::Logs => f.write_str("the budget of logs"),
+            Difference::Update => f.write_str("the probation of updates"),
         }
     }
 }
@@ -295,6 +323,7 @@ mod tests {
             env: [("LANG".parse().unwrap(), "C".to_owned())].into(),
             packages: [("model".parse().unwrap(), pin(b"model"))].into(),
             restart: RestartPolicy::default(),
+            policies: Policies::default(),
         }
     }
 
@@ -314,6 +343,31 @@ mod tests {
         let name: PackageName = "model".parse().unwrap();
         other.packages.get_mut(&name).unwrap().writable = true;
         assert_eq!(envelope().differences(&other), [Difference::Package(name)]);
+    }
+
+    #[test]
+    fn every_policy_that_differs_is_named() {
+        use crate::policy::{AliveKeys, LimitKeys, LogKeys, ReadyKeys, StopKeys, UpdateKeys};
+        let tcp = || "80".parse().ok();
+        let other = Envelope {
+            restart: RestartPolicy { limit: 9, ..RestartPolicy::default() },
+            policies: Policies {
+                ready: ReadyKeys { tcp: tcp(), ..Default::default() }.policy().ok(),
+                alive: AliveKeys { tcp: tcp(), ..Default::default() }.policy().ok(),
+                stop: StopKeys { signal: "SIGINT".parse().ok(), ..Default::default() }
+                    .policy()
+                    .unwrap(),
+                limits: LimitKeys { tasks: Some(1), ..Default::default() }.policy().unwrap(),
+                logs: LogKeys { budget: "1MiB".parse().ok() }.policy().unwrap(),
+                update: UpdateKeys { probation: "1s".parse().ok() }.policy().unwrap(),
+            },
+            ..envelope()
+        };
+        use Difference::{Alive, Limits, Logs, Ready, Restart, Stop, Update};
+        let all = [Restart, Ready, Alive, Stop, Limits, Logs, Update];
+        assert_eq!(envelope().differences(&other), all);
+        assert_eq!(other.differences(&envelope()), all);
+        assert_eq!(other.differences(&other), []);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod lifecycle;
 mod media;
 mod name;
 mod part;
+pub mod policy;
 mod reference;
 mod restart;
 mod selection;
@@ -40,6 +41,7 @@ pub use name::{AppName, InvalidName, NameFault, ObjectName, PackageName, Profile
 pub use part::{
     InvalidParts, MAX_OBJECT, MAX_PART, MAX_PARTS, MIN_PART, Part, Parts, part_size_for,
 };
+pub use policy::Policies;
 pub use reference::{InvalidReference, Reference, Wanted};
 pub use restart::{
     Attempts, ExitStatus, RestartOn, RestartPolicy, Verdict, backoff_ceiling, verdict,

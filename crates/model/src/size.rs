@@ -23,6 +23,11 @@ impl ByteSize {
         ByteSize(bytes)
     }
 
+    /// As [`from_bytes`](Self::from_bytes), for constants.
+    pub(crate) const fn of_bytes(bytes: u64) -> ByteSize {
+        ByteSize(bytes)
+    }
+
     /// In bytes.
     pub fn bytes(self) -> u64 {
         self.0
