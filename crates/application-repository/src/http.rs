@@ -143,6 +143,11 @@ impl From<CatalogError> for Problem {
 impl From<PublishError> for Problem {
     fn from(error: PublishError) -> Problem {
         let (code, hint) = match &error {
+            PublishError::Manifest { source: Manifest::Envelope { source, .. }, .. }
+                if source.is_unsupported() =>
+            {
+                (Code::Unsupported, Some("the publisher has a newer fettle than this server"))
+            }
             PublishError::Manifest { .. } => (Code::BadManifest, None),
             PublishError::Taken { .. } => (Code::VersionTaken, Some("publish it as a new version")),
             PublishError::Objects { source, .. } => {

@@ -9,8 +9,7 @@ use std::thread;
 use application_repository::Published;
 use application_repository::catalog::sqlite::{OpenCatalogError, Sqlite};
 use application_repository::catalog::{Catalog, Removal};
-use model::{
-    AppName, Caller, Digest, Envelope, MediaInfo, Pin, Program, RestartPolicy, Timestamp, Version,
+use model::{Policies,     AppName, Caller, Digest, Envelope, MediaInfo, Pin, Program, RestartPolicy, Timestamp, Version,
 };
 
 macro_rules! conformance {
@@ -155,6 +154,7 @@ fn published(version: &str, profile: &str, arg: &str) -> Published {
         env: BTreeMap::new(),
         packages: BTreeMap::new(),
         restart: RestartPolicy::default(),
+        policies: Policies::default(),
     };
     let (created, created_by) = (Timestamp::from_millis(1), Caller::Uid(7));
     Published { envelope, created, created_by, removed: false }

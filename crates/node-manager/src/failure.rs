@@ -192,12 +192,16 @@ impl Failure {
                 LayOutError::Form(_) => Code::Unsupported,
                 LayOutError::NoProgram { .. } => Code::BadManifest,
             },
-            Failure::Envelope(_) => Code::BadManifest,
+            Failure::Envelope(error) => envelope_code(error),
             Failure::Instance(error) => instance_code(error),
             Failure::Refusal(error) => match error {
                 Refusal::WrongState { .. } => Code::WrongState,
                 Refusal::Launch { source, .. } => match source {
                     LaunchError::Read(error) => read_code(error),
+                    // A newer fettle installed it; otherwise it was checked then, and is not what it was.
+                    LaunchError::Envelope { source, .. } if source.is_unsupported() => {
+                        Code::Unsupported
+                    }
                     LaunchError::Envelope { .. } => Code::Damaged,
                     LaunchError::Logs { source, .. } => disk_code(source),
                     LaunchError::Execute { source, .. } => execute_code(source),
@@ -315,7 +319,7 @@ impl Failure {
 fn install_code(error: &InstallError) -> Code {
     match error {
         InstallError::Envelope { source, .. } | InstallError::Pin { source, .. } => source.code(),
-        InstallError::Unusable { .. } => Code::BadManifest,
+        InstallError::Unusable { source, .. } => envelope_code(source),
         InstallError::Incomplete { .. } => Code::Incomplete,
         InstallError::NoRoom(_) => Code::NoSpace,
         InstallError::Form(_) => Code::Unsupported,
@@ -372,6 +376,10 @@ fn read_code(error: &ReadError) -> Code {
         ReadError::Link { .. } => Code::Damaged,
         ReadError::Disk { source, .. } => disk_code(source),
     }
+}
+
+fn envelope_code(error: &InvalidEnvelope) -> Code {
+    if error.is_unsupported() { Code::Unsupported } else { Code::BadManifest }
 }
 
 fn record_code(error: &Unusable) -> Code {

@@ -122,6 +122,7 @@ pub(super) fn plan(manifest: &Manifest, facts: &Facts) -> Result<Plan, InvalidNa
             env: manifest.env.clone(),
             packages: packages.clone(),
             restart: manifest.restart,
+            policies: manifest.policies.clone(),
         })
     };
     Ok(Plan { objects, envelopes: manifest.programs.iter().filter_map(envelope).collect() })

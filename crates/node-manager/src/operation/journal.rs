@@ -411,6 +411,7 @@ impl Live {
             error: record.error.clone(),
             result: record.result.clone().filter(|_| record.state.has_ended()),
             notes: record.notes.clone(),
+            waits_for: None,
             revision: self.revision,
             created_by: record.created_by.clone(),
         }

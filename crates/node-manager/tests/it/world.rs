@@ -9,7 +9,9 @@ use binary_repository::{BinaryRepository, HoldRefusal, NewObject, Stated, catalo
 use client::{Connection, Endpoint};
 use model::{Caller, Digest, MediaInfo, Policy, Profile, Version};
 use wire::serve::{Address, Listener, serve};
-use wire::v1::{EnvelopeBody, PinBody, ProgramBody, RestartBody, RestartWord, VersionRequest};
+use wire::v1::{
+    EnvelopeBody, PinBody, PoliciesBody, ProgramBody, RestartBody, RestartWord, VersionRequest,
+};
 
 /// A server with its data in a temporary directory. It is gone with the runtime of the test.
 pub struct World {
@@ -123,6 +125,7 @@ pub fn envelope(title: &str, version: &str, program: ProgramBody) -> EnvelopeBod
         env: BTreeMap::new(),
         packages: BTreeMap::new(),
         restart: RestartBody { on: RestartWord::Failure, limit: 5, window: 10.0 },
+        policies: PoliciesBody::default(),
         created: None,
         created_by: None,
     }

@@ -10,6 +10,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 
 use super::object::MeasuredBody;
+use super::policy::{InvalidPolicy, PoliciesBody};
 
 /// An envelope. `created` and `created_by` are `null` until it is published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct EnvelopeBody {
     pub packages: BTreeMap<PackageName, PinBody>,
     /// What happens when the program ends.
     pub restart: RestartBody,
+    /// What else it wants of whoever runs it: `ready`, `alive`, `stop`, `limits`, `logs`, `update`.
+    #[serde(flatten)]
+    pub policies: PoliciesBody,
     /// When it was published.
     pub created: Option<Timestamp>,
     /// Who published it.
@@ -186,6 +190,16 @@ pub enum InvalidEnvelope {
     /// The window is negative or no number.
     #[error("the restart window is no duration")]
     Window,
+    /// A policy that is none, or that this fettle does not know.
+    #[error(transparent)]
+    Policy(#[from] InvalidPolicy),
+}
+
+impl InvalidEnvelope {
+    /// Would a newer fettle perhaps understand it?
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, InvalidEnvelope::Policy(InvalidPolicy::Unknown { .. }))
+    }
 }
 
 impl EnvelopeBody {
@@ -201,6 +215,7 @@ impl EnvelopeBody {
             env,
             packages,
             restart,
+            policies,
         } = envelope;
         EnvelopeBody {
             application: application.clone(),
@@ -220,6 +235,7 @@ impl EnvelopeBody {
                 .map(|(name, pin)| (name.clone(), PinBody::from_model(pin)))
                 .collect(),
             restart: RestartBody::from_model(*restart),
+            policies: PoliciesBody::from_model(policies),
             created: None,
             created_by: None,
         }
@@ -260,6 +276,7 @@ impl EnvelopeBody {
             env: self.env.clone(),
             packages: packages.map(|(name, pin)| (name.clone(), pin.to_model())).collect(),
             restart: self.restart.to_model().ok_or(InvalidEnvelope::Window)?,
+            policies: self.policies.to_model()?,
         })
     }
 }

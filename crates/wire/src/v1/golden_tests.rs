@@ -87,3 +87,47 @@ fn a_pin_that_does_not_say_is_read_only() {
     let body: EnvelopeBody = serde_json::from_str(&before).unwrap();
     assert!(body.packages.values().all(|pin| !pin.writable));
 }
+
+/// Stored before envelopes had policies, in catalogs and on nodes.
+#[test]
+fn an_envelope_without_the_keys_of_policies_wants_what_was_usual() {
+    let text = include_str!("../../golden/v1/envelope.json");
+    let mut before: serde_json::Value = serde_json::from_str(text).unwrap();
+    for key in ["ready", "alive", "stop", "limits", "logs", "update"] {
+        before.as_object_mut().unwrap().remove(key).unwrap();
+    }
+    let body: EnvelopeBody = serde_json::from_value(before).unwrap();
+    assert_eq!(body.to_model().unwrap().policies, model::Policies::default());
+}
+
+#[test]
+fn an_envelope_that_wants_what_this_fettle_does_not_know_is_unsupported() {
+    let text = include_str!("../../golden/v1/envelope.json");
+    for (from, to, key) in [
+        ("\"args\"", "\"sandbox\": \"strict\", \"args\"", "`sandbox`"),
+        ("\"tasks\"", "\"swap\": 1, \"tasks\"", "`limits.swap`"),
+    ] {
+        let body: EnvelopeBody = serde_json::from_str(&text.replace(from, to)).unwrap();
+        let refusal = body.to_model().unwrap_err();
+        assert!(refusal.is_unsupported() && refusal.to_string().contains(key), "{refusal}");
+    }
+    let silent = text.replace("\"args\"", "\"sandbox\": null, \"args\"");
+    assert!(serde_json::from_str::<EnvelopeBody>(&silent).unwrap().to_model().is_ok());
+}
+
+/// As a node manager of before answers, and keeps in its records.
+#[test]
+fn instances_and_operations_without_the_newer_keys_are_read() {
+    let without = |text: &str, keys: &[&str]| {
+        let mut body: serde_json::Value = serde_json::from_str(text).unwrap();
+        for key in keys {
+            body.as_object_mut().unwrap().remove(*key).unwrap();
+        }
+        body
+    };
+    let keys = ["ready", "status", "probation", "rejected", "reason", "next"];
+    let instance = without(include_str!("../../golden/v1/instance.json"), &keys);
+    assert!(serde_json::from_value::<InstanceBody>(instance).unwrap().rejected.is_empty());
+    let operation = without(include_str!("../../golden/v1/operation.json"), &["waits_for"]);
+    assert_eq!(serde_json::from_value::<OperationBody>(operation).unwrap().waits_for, None);
+}

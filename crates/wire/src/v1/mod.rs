@@ -5,6 +5,7 @@
 mod application;
 mod node;
 mod object;
+mod policy;
 mod status;
 mod store;
 
@@ -15,12 +16,16 @@ pub use application::{
 pub use node::{
     CreateRequest, DeleteRequest, ExitBody, InstallRequest, InstallationBody, InstalledBody,
     InstanceBody, LogLine, LogStream, LogsQuery, NameRequest, OperationBody, OperationKind,
-    OperationResult, OriginBody, OverridesBody, RevertRequest, StopRequest, UpdateRequest,
-    WaitQuery,
+    OperationResult, OriginBody, OverridesBody, ProbationBody, RejectedBody, RevertRequest,
+    StopRequest, UpdateRequest, WaitQuery,
 };
 pub use object::{
     GlobQuery, MeasuredBody, ObjectBody, ObjectLine, PartBody, StatedPart, StoredBody, UploadBody,
     UploadRequest,
+};
+pub use policy::{
+    AliveBody, HttpBody, InvalidPolicy, LimitsBody, LogsBody, PoliciesBody, ReadyBody, StopBody,
+    TcpBody, Unknown, UpdateBody,
 };
 pub use status::StatusBody;
 pub use store::{

@@ -14,7 +14,7 @@ use super::store::{CollectedBody, RepairedBody, VerifiedBody};
 use crate::problem::ErrorBody;
 
 /// An instance, as `ps` and `status` print it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InstanceBody {
     /// Its name.
     pub instance: InstanceId,
@@ -36,8 +36,44 @@ pub struct InstanceBody {
     pub exit: Option<ExitBody>,
     /// Since when it is in this state.
     pub since: Timestamp,
+    /// Since when it is ready; `null` while it is not.
+    #[serde(default)]
+    pub ready: Option<Timestamp>,
+    /// What its program last said of itself (`STATUS=` of sd_notify(3)).
+    #[serde(default)]
+    pub status: Option<String>,
+    /// The probation that its version is in.
+    #[serde(default)]
+    pub probation: Option<ProbationBody>,
+    /// Versions that it was moved to and that failed there.
+    #[serde(default)]
+    pub rejected: Vec<RejectedBody>,
+    /// Why it is `failed` or in `backoff`.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// When its next start is due.
+    #[serde(default)]
+    pub next: Option<Timestamp>,
     /// Who made it.
     pub created_by: Caller,
+}
+
+/// A version that has to show that it works.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbationBody {
+    /// The version that comes back if it does not.
+    pub version_before: Version,
+    /// Seconds that it still has to run well.
+    pub remaining: f64,
+}
+
+/// A version that failed its probation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedBody {
+    /// Which.
+    pub version: Version,
+    /// Why.
+    pub reason: String,
 }
 
 /// How a process ended.
@@ -228,6 +264,9 @@ pub struct OperationBody {
     pub result: Option<OperationResult>,
     /// What was left out or is worth knowing.
     pub notes: Vec<String>,
+    /// What it waits for, once it has not come further for a while.
+    #[serde(default)]
+    pub waits_for: Option<String>,
     /// Counts up with every change; a client waits for a higher one.
     pub revision: u64,
     /// Who asked for it.

@@ -84,6 +84,12 @@ pub(super) fn body(
         restarts: observed.restarts,
         exit: observed.exit.clone(),
         since: observed.since,
+        ready: None,
+        status: None,
+        probation: None,
+        rejected: Vec::new(),
+        reason: None,
+        next: None,
         created_by: record.created_by.clone(),
     }
 }
