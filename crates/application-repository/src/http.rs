@@ -15,6 +15,7 @@ use wire::{Code, ErrorBody, Precondition, Problem, evaluate, route};
 use crate::catalog::CatalogError;
 use crate::envelope::Published;
 use crate::holds::HoldError;
+use crate::plan::Manifest;
 use crate::publish::PublishError;
 use crate::repository::{ApplicationLine, ApplicationRepository, FindError, RemoveError};
 

@@ -44,7 +44,8 @@ pub use part::{
 pub use policy::Policies;
 pub use reference::{InvalidReference, Reference, Wanted};
 pub use restart::{
-    Attempts, ExitStatus, RestartOn, RestartPolicy, Verdict, backoff_ceiling, verdict,
+    Attempts, End, ExitStatus, RestartOn, RestartPolicy, Verdict, backoff_ceiling, jittered,
+    verdict,
 };
 pub use selection::{Candidate, NoMatch, select};
 pub use size::{ByteSize, InvalidSize};

@@ -1,10 +1,13 @@
 //! What happens when a program ends: the envelope's restart policy and the decision from it. Owns the
 //! budget and the back-off; pure: the caller brings the times and the dice.
+//!
+//! The window is one of running: pauses, and launches that never became ready, do not count. Otherwise a
+//! program whose pauses have grown longer than the window would be started afresh for ever.
 
 use std::time::Duration;
 
 use crate::duration::Span;
-use crate::time::Timestamp;
+use crate::lifecycle::Ending;
 
 /// The envelope's word on what happens when the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +16,7 @@ pub struct RestartPolicy {
     pub on: RestartOn,
     /// So many restarts within the window, then the instance is `failed`.
     pub limit: u32,
-    /// The window. A run longer than it gives the whole budget back.
+    /// The window, of the time that it runs. A run longer than it gives the whole budget back.
     pub window: Span,
 }
 
@@ -39,13 +42,22 @@ pub enum ExitStatus {
     Unknown(String),
 }
 
+/// An end, as the policy judges it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It did what it had to do.
+    Well,
+    /// It failed, or was ended because it did not work, or could not be made at all.
+    Badly,
+}
+
 /// The restarts within the current window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attempts {
     /// How many there were.
     pub count: u32,
-    /// When the first of them was.
-    pub since: Option<Timestamp>,
+    /// How long it has run since the first of them.
+    pub ran: Duration,
 }
 
 /// What follows the end of a program that should be running.
@@ -77,30 +89,34 @@ impl ExitStatus {
     }
 }
 
-/// Decides what follows an end at `now` of a run that began at `started`. An unknown status counts as a
-/// failure: not to start what should run is the worse mistake. A launch that failed is a run of no length.
-pub fn verdict(
-    policy: RestartPolicy,
-    attempts: Attempts,
-    exit: &ExitStatus,
-    started: Timestamp,
-    now: Timestamp,
-) -> Verdict {
+impl End {
+    /// How the policy judges an exit status. One that nobody knows is a failure: not to start what should
+    /// run is the worse mistake. So is every end of a program that was ended because it did not work.
+    pub fn of(exit: &ExitStatus, ending: Option<Ending>) -> End {
+        match ending {
+            Some(Ending::Unwell(_)) => End::Badly,
+            Some(Ending::Asked) | None if exit.is_success() => End::Well,
+            Some(Ending::Asked) | None => End::Badly,
+        }
+    }
+}
+
+/// Decides what follows an end of a run that was ready for `ran`: zero if it never was, or if no process
+/// could be made.
+pub fn verdict(policy: RestartPolicy, attempts: Attempts, end: End, ran: Duration) -> Verdict {
     let wanted = match policy.on {
         RestartOn::Always => true,
-        RestartOn::Failure => !exit.is_success(),
+        RestartOn::Failure => end == End::Badly,
         RestartOn::Never => false,
     };
     if !wanted {
-        return if exit.is_success() { Verdict::Rest } else { Verdict::GiveUp };
+        return if end == End::Well { Verdict::Rest } else { Verdict::GiveUp };
     }
-    let window = policy.window.as_duration();
-    let over = |since: Timestamp| now.since(since) > window;
-    let fresh = now.since(started) > window || attempts.since.is_none_or(over);
-    let attempts = if fresh {
-        Attempts { count: 1, since: Some(now) }
+    let so_far = attempts.ran.saturating_add(ran);
+    let attempts = if attempts.count == 0 || so_far > policy.window.as_duration() {
+        Attempts { count: 1, ran: Duration::ZERO }
     } else {
-        Attempts { count: attempts.count.saturating_add(1), since: attempts.since }
+        Attempts { count: attempts.count.saturating_add(1), ran: so_far }
     };
     if attempts.count > policy.limit {
         return Verdict::GiveUp;
@@ -117,39 +133,50 @@ pub fn backoff_ceiling(nth: u32) -> Duration {
     }
 }
 
+/// A pause between half of `ceiling` and all of it, so that what failed together does not come back
+/// together. `dice` is any number, all equally likely.
+pub fn jittered(ceiling: Duration, dice: u32) -> Duration {
+    let half = ceiling / 2;
+    half + (ceiling - half).mul_f64(f64::from(dice) / f64::from(u32::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lifecycle::Unwell;
     use proptest::prelude::*;
 
-    const T0: i64 = 1_000_000_000_000;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_millis(T0 + seconds * 1000)
-    }
+    const ALL_ON: [RestartOn; 3] = [RestartOn::Failure, RestartOn::Always, RestartOn::Never];
 
     fn policy(on: RestartOn, limit: u32) -> RestartPolicy {
         RestartPolicy { on, limit, ..RestartPolicy::default() }
     }
 
+    fn after(on: RestartOn, end: End) -> Verdict {
+        verdict(policy(on, 5), Attempts::default(), end, Duration::from_secs(1))
+    }
+
     #[test]
     fn success_rests_unless_the_policy_says_always() {
-        let ok = ExitStatus::Code(0);
-        for on in [RestartOn::Failure, RestartOn::Never] {
-            let got = verdict(policy(on, 5), Attempts::default(), &ok, at(0), at(1));
-            assert_eq!(got, Verdict::Rest);
-        }
-        let got = verdict(policy(RestartOn::Always, 5), Attempts::default(), &ok, at(0), at(1));
-        assert!(matches!(got, Verdict::Retry { .. }));
+        assert_eq!(after(RestartOn::Failure, End::Well), Verdict::Rest);
+        assert_eq!(after(RestartOn::Never, End::Well), Verdict::Rest);
+        assert!(matches!(after(RestartOn::Always, End::Well), Verdict::Retry { .. }));
     }
 
     #[test]
     fn under_never_a_failure_is_final() {
+        assert_eq!(after(RestartOn::Never, End::Badly), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn a_program_that_was_unwell_failed_even_if_it_exits_with_0() {
+        let ok = ExitStatus::Code(0);
+        let unwell = Some(Ending::Unwell(Unwell::Watchdog));
+        assert_eq!(End::of(&ok, None), End::Well);
+        assert_eq!(End::of(&ok, unwell), End::Badly);
         for exit in [ExitStatus::Code(1), ExitStatus::Signal(9), ExitStatus::Unknown("lost".into())]
         {
-            let got =
-                verdict(policy(RestartOn::Never, 5), Attempts::default(), &exit, at(0), at(1));
-            assert_eq!(got, Verdict::GiveUp);
+            assert_eq!(End::of(&exit, None), End::Badly);
         }
     }
 
@@ -157,45 +184,45 @@ mod tests {
     fn the_budget_is_spent_after_limit_restarts_within_the_window() {
         let mut attempts = Attempts::default();
         for n in 1..=5 {
-            match verdict(
-                policy(RestartOn::Failure, 5),
-                attempts,
-                &ExitStatus::Code(1),
-                at(n),
-                at(n),
-            ) {
+            let run = Duration::from_secs(1);
+            match verdict(policy(RestartOn::Failure, 5), attempts, End::Badly, run) {
                 Verdict::Retry { attempts: next, .. } => attempts = next,
                 other => panic!("restart {n}: {other:?}"),
             }
         }
-        let sixth =
-            verdict(policy(RestartOn::Failure, 5), attempts, &ExitStatus::Code(1), at(6), at(6));
+        let sixth = verdict(policy(RestartOn::Failure, 5), attempts, End::Badly, Duration::ZERO);
         assert_eq!(sixth, Verdict::GiveUp);
     }
 
     #[test]
     fn a_run_longer_than_the_window_gives_the_budget_back() {
-        let spent = Attempts { count: 5, since: Some(at(0)) };
-        let got =
-            verdict(policy(RestartOn::Failure, 5), spent, &ExitStatus::Code(1), at(1), at(12));
-        assert_eq!(
-            got,
-            Verdict::Retry {
-                pause: Duration::ZERO,
-                attempts: Attempts { count: 1, since: Some(at(12)) }
+        let spent = Attempts { count: 5, ran: Duration::ZERO };
+        let run = Duration::from_millis(10_001);
+        let got = verdict(policy(RestartOn::Failure, 5), spent, End::Badly, run);
+        let fresh = Attempts { count: 1, ran: Duration::ZERO };
+        assert_eq!(got, Verdict::Retry { pause: Duration::ZERO, attempts: fresh });
+    }
+
+    /// However long its pauses and the deadlines of its readiness are.
+    #[test]
+    fn a_launch_that_never_works_spends_every_budget() {
+        let (policy, mut attempts) = (policy(RestartOn::Failure, 100), Attempts::default());
+        for n in 1..=100 {
+            match verdict(policy, attempts, End::Badly, Duration::ZERO) {
+                Verdict::Retry { attempts: next, pause } => {
+                    assert_eq!(pause, backoff_ceiling(n), "the back-off does not begin again");
+                    attempts = next;
+                }
+                other => panic!("restart {n}: {other:?}"),
             }
-        );
+        }
+        assert_eq!(verdict(policy, attempts, End::Badly, Duration::ZERO), Verdict::GiveUp);
     }
 
     #[test]
     fn a_limit_of_none_never_restarts() {
-        let got = verdict(
-            policy(RestartOn::Always, 0),
-            Attempts::default(),
-            &ExitStatus::Code(0),
-            at(0),
-            at(1),
-        );
+        let none = policy(RestartOn::Always, 0);
+        let got = verdict(none, Attempts::default(), End::Well, Duration::from_secs(1));
         assert_eq!(got, Verdict::GiveUp);
     }
 
@@ -206,29 +233,54 @@ mod tests {
             prop_assert!(backoff_ceiling(n) <= Duration::from_secs(30));
         }
 
-        /// Whatever the times, within any one window a program is started at most `limit` times.
         #[test]
-        fn no_window_holds_more_restarts_than_the_limit(
-            steps in prop::collection::vec((0i64..4, 0i64..4), 1..60), limit in 1u32..6
+        fn a_jittered_pause_is_between_half_and_all_and_grows_with_the_dice(
+            millis in 0u64..40_000, dice: u32, other: u32
         ) {
-            let policy = policy(RestartOn::Failure, limit);
-            let (mut attempts, mut now, mut restarts) = (Attempts::default(), 0, vec![]);
-            for (run, pause) in steps {
-                let started = at(now);
-                now += run;
-                match verdict(policy, attempts, &ExitStatus::Code(1), started, at(now)) {
-                    Verdict::Retry { attempts: next, .. } => {
-                        restarts.push((now, next.since));
-                        attempts = next;
-                        now += pause;
-                    }
-                    Verdict::GiveUp => break,
-                    Verdict::Rest => prop_assert!(false, "a failure does not rest"),
+            let ceiling = Duration::from_millis(millis);
+            let pause = jittered(ceiling, dice);
+            prop_assert!(ceiling / 2 <= pause && pause <= ceiling, "{pause:?} of {ceiling:?}");
+            prop_assert!(dice > other || pause <= jittered(ceiling, other));
+            prop_assert_eq!(jittered(ceiling, 0), ceiling / 2);
+            prop_assert_eq!(jittered(ceiling, u32::MAX), ceiling);
+        }
+
+        /// Against an account of its own: a list of all runs, of which it keeps those of this window.
+        #[test]
+        fn the_verdict_is_that_of_a_list_of_runs(
+            runs in prop::collection::vec((0u64..15_000, any::<bool>()), 1..60),
+            limit in 0u32..6, on in prop::sample::select(&ALL_ON[..])
+        ) {
+            let policy = policy(on, limit);
+            let window = policy.window.as_duration().as_millis() as u64;
+            let (mut attempts, mut kept) = (Attempts::default(), Vec::<u64>::new());
+            for (millis, well) in runs {
+                let end = if well { End::Well } else { End::Badly };
+                let got = verdict(policy, attempts, end, Duration::from_millis(millis));
+                // Each entry is the run before a restart; the first of a window counts no time.
+                let restarts = on == RestartOn::Always || (on == RestartOn::Failure && !well);
+                kept.push(millis);
+                if kept.iter().skip(1).sum::<u64>() > window {
+                    kept = vec![0];
                 }
-            }
-            for (_, since) in &restarts {
-                let same = restarts.iter().filter(|(_, s)| s == since).count();
-                prop_assert!(same <= limit as usize);
+                let expected = match (restarts, well) {
+                    (false, true) => "rest",
+                    (false, false) => "give up",
+                    (true, _) if kept.len() > limit as usize => "give up",
+                    (true, _) => "retry",
+                };
+                let said = match got {
+                    Verdict::Rest => "rest",
+                    Verdict::GiveUp => "give up",
+                    Verdict::Retry { attempts: next, pause } => {
+                        prop_assert_eq!(next.count as usize, kept.len());
+                        prop_assert_eq!(pause.is_zero(), kept.len() == 1);
+                        attempts = next;
+                        "retry"
+                    }
+                };
+                prop_assert_eq!(said, expected);
+                if said != "retry" { break }
             }
         }
     }

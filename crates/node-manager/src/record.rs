@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use durable::Disk;
 use durable::record::{Read, Record, RecordError};
@@ -196,8 +197,9 @@ pub(crate) struct ObservedRecord {
     pub(crate) restarts: u32,
     /// Restarts within the window.
     pub(crate) attempts: u32,
-    /// When the window began.
-    pub(crate) attempts_since: Option<Timestamp>,
+    /// How long it has run since the first of them. Records of before say when that was instead.
+    #[serde(default)]
+    pub(crate) attempts_ran: Duration,
     /// How the last process ended.
     pub(crate) exit: Option<ExitBody>,
 }

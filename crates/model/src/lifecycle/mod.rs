@@ -5,14 +5,20 @@ mod blob;
 mod installation;
 mod instance;
 mod operation;
+mod probation;
+mod rejected;
 mod upload;
 
 use std::fmt;
 
 pub use blob::{BlobEvent, BlobState};
 pub use installation::{InstallationEvent, InstallationState};
-pub use instance::{Aftermath, Desired, InstanceEvent, InstanceState};
+pub use instance::{Aftermath, Desired, Ending, InstanceEvent, InstanceState, Unwell};
 pub use operation::{OperationEvent, OperationState};
+pub use probation::{
+    BootId, InvalidBootId, Misfit, Probation, ProbationEvent, ProbationStep, Reading, Serving,
+};
+pub use rejected::{MOST_REJECTIONS, Rejection, Rejections};
 pub use upload::{UploadEvent, UploadState};
 
 /// A move that its machine does not know.

@@ -2,12 +2,15 @@
 //! types that are legal by themselves; every refusal says where in the text. Owns what the text means;
 //! refuses to look at the files that it names.
 
+mod policies;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use model::policy::{Policies, PolicyFault};
 use model::{
     AppName, EnvName, InnerPath, ObjectName, PackageName, Profile, RestartOn, RestartPolicy, Span,
     Title, Version,
@@ -17,6 +20,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 use wire::{Code, ErrorBody};
+
+use self::policies::{RawAlive, RawLimits, RawLogs, RawPolicies, RawReady, RawStop, RawUpdate};
 
 /// What a publisher wrote down about one version of an application.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +42,8 @@ pub struct Manifest {
     pub packages: BTreeMap<PackageName, PackageEntry>,
     /// What happens when the program ends.
     pub restart: RestartPolicy,
+    /// What else it wants of whoever runs it.
+    pub policies: Policies,
 }
 
 /// Where a program comes from.
@@ -150,6 +157,9 @@ pub enum ManifestFault {
     /// A version that cannot be part of a file name.
     #[error("the version is longer than {VERSION_BYTES} characters")]
     LongVersion,
+    /// Keys of a policy that are none.
+    #[error(transparent)]
+    Policy(#[from] PolicyFault),
 }
 
 /// What the TOML reader says, without the excerpt that it draws.
@@ -187,7 +197,13 @@ impl Manifest {
             let at = error.span().map(|span| Position::of(text, span.start));
             (at, ManifestFault::Toml(TomlFault(Box::new(error))))
         })?;
-        raw.check(dir).map_err(|(at, fault)| (Some(Position::of(text, at)), fault))
+        raw.check(dir).map_err(|(at, fault)| {
+            let at = match &fault {
+                ManifestFault::Policy(fault) => policies::place(text, fault.key()),
+                _ => Some(at),
+            };
+            (at.map(|at| Position::of(text, at)), fault)
+        })
     }
 }
 
@@ -255,6 +271,16 @@ struct RawManifest {
     packages: BTreeMap<PackageName, Spanned<RawPackage>>,
     #[serde(default)]
     restart: RawRestart,
+    ready: Option<RawReady>,
+    alive: Option<RawAlive>,
+    #[serde(default)]
+    stop: RawStop,
+    #[serde(default)]
+    limits: RawLimits,
+    #[serde(default)]
+    logs: RawLogs,
+    #[serde(default)]
+    update: RawUpdate,
 }
 
 enum RawProgram {
@@ -353,8 +379,19 @@ impl RawManifest {
             };
             programs.insert(profile, source);
         }
-        let (title, name, restart) = (self.title, self.name, self.restart.policy());
-        Ok(Manifest { title, name, version, args, env, programs, packages, restart })
+        let RawManifest { title, name, restart, .. } = self;
+        let policies = RawPolicies {
+            ready: self.ready,
+            alive: self.alive,
+            stop: self.stop,
+            limits: self.limits,
+            logs: self.logs,
+            update: self.update,
+        };
+        // Where a policy is wrong is looked up by its key: see `Manifest::parse`.
+        let policies = policies.policies().map_err(|fault| (0, ManifestFault::Policy(fault)))?;
+        let restart = restart.policy();
+        Ok(Manifest { title, name, version, args, env, programs, packages, restart, policies })
     }
 }
 

@@ -69,7 +69,7 @@ impl ObservedRecord {
             started: None,
             restarts: 0,
             attempts: 0,
-            attempts_since: None,
+            attempts_ran: Duration::ZERO,
             exit: None,
         }
     }

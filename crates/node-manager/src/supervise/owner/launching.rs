@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::lifecycle::{Aftermath, Desired, InstanceEvent};
-use model::{Attempts, ExitStatus, LaunchId, Verdict, verdict};
+use model::{Attempts, End, ExitStatus, LaunchId, Verdict, jittered, verdict};
 use tokio::time::Instant;
 use wire::serve::blocking;
 use wire::v1::ExitBody;
@@ -28,7 +28,10 @@ impl Owner {
             Ok(process) => {
                 self.observed.process = Some(process.record());
                 self.process = Some(Arc::new(process));
-                let moved = self.advance(InstanceEvent::Launched);
+                // Nothing asks yet whether it is ready: it is, with its process.
+                let moved = self
+                    .advance(InstanceEvent::Launched)
+                    .and_then(|()| self.advance(InstanceEvent::Ready));
                 self.observe_or_log().await;
                 moved.map(|()| launch_id)
             }
@@ -109,16 +112,15 @@ impl Owner {
                 return Aftermath::GiveUp;
             }
         };
-        let attempts =
-            Attempts { count: self.observed.attempts, since: self.observed.attempts_since };
+        let attempts = Attempts { count: self.observed.attempts, ran: self.observed.attempts_ran };
         let started = self.observed.started.unwrap_or(self.observed.since);
-        match verdict(policy, attempts, status, started, now()) {
+        match verdict(policy, attempts, End::of(status, None), now().since(started)) {
             Verdict::Rest => Aftermath::Rest,
             Verdict::GiveUp => Aftermath::GiveUp,
             Verdict::Retry { pause, attempts } => {
                 self.observed.attempts = attempts.count;
-                self.observed.attempts_since = attempts.since;
-                self.retry = Some(Instant::now() + jittered(pause));
+                self.observed.attempts_ran = attempts.ran;
+                self.retry = Some(Instant::now() + jittered(pause, dice()));
                 Aftermath::Retry
             }
         }
@@ -142,8 +144,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     words.join(": ")
 }
 
-/// Between half of the pause and all of it, so that what failed together does not come back together.
-fn jittered(pause: Duration) -> Duration {
-    let random = uuid::Uuid::now_v7().as_bytes()[15]; // its last bytes are random
-    pause / 2 + pause.mul_f64(f64::from(random) / 510.0)
+/// Any number; the last bytes of a UUIDv7 are random.
+fn dice() -> u32 {
+    uuid::Uuid::now_v7().as_u128() as u32 // the last 32 bits
 }
