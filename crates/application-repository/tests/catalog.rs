@@ -9,7 +9,9 @@ use std::thread;
 use application_repository::Published;
 use application_repository::catalog::sqlite::{OpenCatalogError, Sqlite};
 use application_repository::catalog::{Catalog, Removal};
-use model::{Policies,     AppName, Caller, Digest, Envelope, MediaInfo, Pin, Program, RestartPolicy, Timestamp, Version,
+use model::{
+    AppName, Caller, Digest, Envelope, MediaInfo, Pin, Policies, Program, RestartPolicy, Timestamp,
+    Version,
 };
 
 macro_rules! conformance {

@@ -39,10 +39,12 @@ probation = "30s"
 /// The policies, or the line and column of the refusal (in `tables`) with its words.
 fn read(tables: &str) -> Result<Policies, (usize, usize, String)> {
     let text = format!("{HEAD}{tables}");
-    Manifest::parse(&text, Path::new("/m")).map(|manifest| manifest.policies).map_err(|(at, fault)| {
-        let at = at.expect("a place");
-        (at.line - HEAD.lines().count(), at.column, fault.to_string())
-    })
+    Manifest::parse(&text, Path::new("/m")).map(|manifest| manifest.policies).map_err(
+        |(at, fault)| {
+            let at = at.expect("a place");
+            (at.line - HEAD.lines().count(), at.column, fault.to_string())
+        },
+    )
 }
 
 #[test]
@@ -58,7 +60,10 @@ fn every_key_is_read() {
     let ready = policies.ready.unwrap();
     assert_eq!(ready.within, span("2m"));
     let ReadyBy::Probe { probe: Probe::Http(http), every } = ready.by else { panic!("no http") };
-    assert_eq!((http.port.to_string(), http.path.as_str(), every), ("PORT".into(), "/healthz", span("1s")));
+    assert_eq!(
+        (http.port.to_string(), http.path.as_str(), every),
+        ("PORT".into(), "/healthz", span("1s"))
+    );
     let LivenessBy::Probe { probe: Probe::Command(argv), every, timeout, failures } =
         policies.alive.unwrap().by
     else {
@@ -80,9 +85,19 @@ fn every_key_is_read() {
 #[test]
 fn a_refusal_points_at_the_key_and_says_what_is_wanted() {
     for (tables, line, column, says) in [
-        ("[ready]\nwithin = \"1s\"\n", 1, 2, "exactly one of `notify`, `http`, `tcp` and `command`, and has 0"),
+        (
+            "[ready]\nwithin = \"1s\"\n",
+            1,
+            2,
+            "exactly one of `notify`, `http`, `tcp` and `command`, and has 0",
+        ),
         ("[ready]\nnotify = true\n  tcp = { port = 80 }\n", 3, 3, "and has 2"),
-        ("[ready]\nnotify = true\nevery = \"1s\"\n", 3, 1, "`ready.every` says nothing beside `ready.notify`"),
+        (
+            "[ready]\nnotify = true\nevery = \"1s\"\n",
+            3,
+            1,
+            "`ready.every` says nothing beside `ready.notify`",
+        ),
         ("[ready]\nnotify = true\nwithin = \"0s\"\n", 3, 1, "`ready.within` is 0s: 1ms to"),
         ("ready = { tcp = { port = 0 } }\n", 1, 26, "1 to 65535"),
         ("[ready]\ntcp = { port = 80, host = \"a\" }\n", 2, 20, "unknown field `host`"),
@@ -90,7 +105,12 @@ fn a_refusal_points_at_the_key_and_says_what_is_wanted() {
         ("[ready]\nhttp = { port = 80, path = \"a\" }\n", 2, 28, "no path of a URL"),
         ("[ready]\ncommand = []\n", 2, 11, "a program before its arguments"),
         ("[ready]\ngrpc = 1\n", 2, 1, "unknown field `grpc`"),
-        ("[alive]\nwatchdog = \"30s\"\nfailures = 3\n", 3, 1, "says nothing beside `alive.watchdog`"),
+        (
+            "[alive]\nwatchdog = \"30s\"\nfailures = 3\n",
+            3,
+            1,
+            "says nothing beside `alive.watchdog`",
+        ),
         ("[alive]\ntcp = { port = 80 }\nfailures = 0\n", 3, 1, "`alive.failures` is 0: 1 to 1000"),
         ("[alive]\nevery = \"1s\"\n", 1, 2, "`[alive]` wants exactly one of"),
         ("[stop]\nsignal = \"SIGKILL\"\n", 2, 10, "one of SIGHUP, SIGINT"),
