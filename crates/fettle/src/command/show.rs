@@ -6,7 +6,8 @@ use model::{ExitStatus, counted};
 use wire::v1::{
     ApplicationLine, CollectedBody, DamageBody, EnvelopeBody, ExitBody, GarbageLine,
     InstallationBody, InstalledBody, InstanceBody, ObjectBody, ObjectLine, OperationBody,
-    OperationResult, PinBody, ProgramBody, RepairedBody, StatusBody, VerifiedBody,
+    OperationResult, PinBody, ProbationBody, ProgramBody, RejectedBody, RepairedBody, StatusBody,
+    VerifiedBody,
 };
 
 use crate::table::{Table, ago, fields, or_dash, size};
@@ -169,6 +170,19 @@ pub(crate) fn instance(body: &InstanceBody) -> String {
         ("exit", body.exit.as_ref().map_or_else(|| "-".to_owned(), exit)),
         ("created by", body.created_by.to_string()),
     ];
+    rows.extend(body.ready.map(|since| ("ready", format!("for {}", ago(since)))));
+    rows.extend(body.status.clone().map(|said| ("says", said)));
+    rows.extend(body.reason.clone().map(|reason| ("reason", reason)));
+    rows.extend(body.next.map(|at| ("starts", at.to_string())));
+    rows.extend(body.probation.as_ref().map(|probation| {
+        let ProbationBody { version_before, remaining } = probation;
+        ("probation", format!("{remaining:.0} s more, else back to {version_before}"))
+    }));
+    rows.extend(
+        body.rejected
+            .iter()
+            .map(|RejectedBody { version, reason }| ("rejected", format!("{version}: {reason}"))),
+    );
     if let Some(next) = next_step(body) {
         rows.push(("next", next));
     }
@@ -250,6 +264,7 @@ pub(crate) fn operation(body: &OperationBody) -> String {
         ("ended", or_dash(body.ended)),
         ("created by", body.created_by.to_string()),
     ];
+    rows.extend(body.waits_for.clone().map(|what| ("waits for", what)));
     if let Some(result) = &body.result {
         rows.push(("result", result_line(result)));
     }
@@ -352,10 +367,25 @@ pub(crate) fn envelope(body: &EnvelopeBody) -> String {
     let word = word.as_ref().and_then(|word| word.as_str()).unwrap_or_default().to_owned();
     let (limit, window) = (restart.limit, restart.window);
     rows.push(("restart", format!("{word}, at most {limit} within {window} s")));
+    rows.extend(policies(body));
     if let (Some(created), Some(by)) = (&body.created, &body.created_by) {
         rows.push(("published", format!("{created} by {by}")));
     }
     fields(&rows)
+}
+
+/// The policies that say something, as the JSON has them.
+fn policies(body: &EnvelopeBody) -> Vec<(&'static str, String)> {
+    let object = serde_json::to_value(&body.policies).unwrap_or_default();
+    let said = |name: &'static str| {
+        let table = object.get(name)?.as_object()?.iter();
+        let keys: Vec<String> = table
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| format!("{key} {value}"))
+            .collect();
+        (!keys.is_empty()).then(|| (name, keys.join(", ")))
+    };
+    ["ready", "alive", "stop", "limits", "logs", "update"].into_iter().filter_map(said).collect()
 }
 
 fn pin(pin: &PinBody) -> String {
