@@ -259,7 +259,7 @@ mod tests {
     }
 
     /// An account of one instance that knows no states: what was done to it, and what is there.
-    #[derive(Debug, Default)]
+    #[derive(Debug, Default, Clone, PartialEq)]
     struct World {
         /// Somebody ordered a process, and its end was not seen.
         process: bool,
@@ -334,6 +334,27 @@ mod tests {
                 _ => S::NotRunning,
             }
         }
+    }
+
+    /// All of them: random walks seldom come to what is paused.
+    #[test]
+    fn every_event_in_every_state_does_what_the_account_says() {
+        let mut seen = vec![(S::NotRunning, World::default())];
+        let mut next = 0;
+        while next < seen.len() {
+            for event in events() {
+                let (state, mut world) = seen[next].clone();
+                let moved = state.next(event);
+                assert_eq!(moved.is_ok(), world.take(event), "{event:?} in {state}");
+                let Ok(state) = moved else { continue };
+                assert_eq!(state, world.state(), "after {event:?}");
+                if !seen.contains(&(state, world.clone())) {
+                    seen.push((state, world));
+                }
+            }
+            next += 1;
+        }
+        assert!(S::ALL.iter().all(|state| seen.iter().any(|(seen, _)| seen == state)));
     }
 
     proptest! {
