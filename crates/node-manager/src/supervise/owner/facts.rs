@@ -69,7 +69,7 @@ impl ObservedRecord {
             started: None,
             restarts: 0,
             attempts: 0,
-            attempts_ran: Duration::ZERO,
+            attempts_ran: std::time::Duration::ZERO,
             exit: None,
         }
     }

@@ -2,10 +2,9 @@
 //! next start.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::lifecycle::{Aftermath, Desired, InstanceEvent};
-use model::{Attempts, End, ExitStatus, LaunchId, Verdict, jittered, verdict};
+use model::{Attempts, ExitStatus, LaunchId, Verdict, jittered, verdict};
 use tokio::time::Instant;
 use wire::serve::blocking;
 use wire::v1::ExitBody;
@@ -114,7 +113,7 @@ impl Owner {
         };
         let attempts = Attempts { count: self.observed.attempts, ran: self.observed.attempts_ran };
         let started = self.observed.started.unwrap_or(self.observed.since);
-        match verdict(policy, attempts, End::of(status, None), now().since(started)) {
+        match verdict(policy, attempts, model::End::of(status, None), now().since(started)) {
             Verdict::Rest => Aftermath::Rest,
             Verdict::GiveUp => Aftermath::GiveUp,
             Verdict::Retry { pause, attempts } => {

@@ -146,7 +146,7 @@ impl Owner {
         self.retry = None;
         self.observed.restarts = 0;
         self.observed.attempts = 0;
-        self.observed.attempts_ran = Duration::ZERO;
+        self.observed.attempts_ran = std::time::Duration::ZERO;
         self.launch().await.map(Some)
     }
 
