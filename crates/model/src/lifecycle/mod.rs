@@ -16,7 +16,8 @@ pub use installation::{InstallationEvent, InstallationState};
 pub use instance::{Aftermath, Desired, Ending, InstanceEvent, InstanceState, Unwell};
 pub use operation::{OperationEvent, OperationState};
 pub use probation::{
-    BootId, InvalidBootId, Misfit, Probation, ProbationEvent, ProbationStep, Reading, Serving,
+    BootId, InvalidBootId, Misfit, Moved, Probation, ProbationEvent, ProbationStep, Reading,
+    Serving,
 };
 pub use rejected::{MOST_REJECTIONS, Rejection, Rejections};
 pub use upload::{UploadEvent, UploadState};

@@ -135,16 +135,17 @@ pub enum ProbationStep<V> {
     },
 }
 
+/// The next phase and what is to be done, or why the event makes no sense.
+pub type Moved<V> =
+    Result<(Probation<V>, ProbationStep<V>), Illegal<Probation<V>, ProbationEvent<V>>>;
+
 impl<V: Clone + PartialEq> Probation<V> {
     /// The phase after `event`, and what is to be done. In `failed`, every event but the end of it says
     /// again that the instance is to be moved back, so that a crash in between loses nothing.
     ///
     /// # Errors
     /// The event makes no sense in this phase: an instance cannot have gone back that was not to.
-    pub fn next(
-        self,
-        event: ProbationEvent<V>,
-    ) -> Result<(Probation<V>, ProbationStep<V>), Illegal<Probation<V>, ProbationEvent<V>>> {
+    pub fn next(self, event: ProbationEvent<V>) -> Moved<V> {
         use Probation as P;
         use ProbationEvent as E;
         Ok(match (self, event) {
@@ -187,10 +188,7 @@ impl<V: Clone + PartialEq> Probation<V> {
 }
 
 impl<V: Clone + PartialEq> Serving<V> {
-    fn next(
-        self,
-        event: ProbationEvent<V>,
-    ) -> Result<(Probation<V>, ProbationStep<V>), Illegal<Probation<V>, ProbationEvent<V>>> {
+    fn next(self, event: ProbationEvent<V>) -> Moved<V> {
         use ProbationEvent as E;
         let (served, since) = match event {
             E::Ready(now) => (self.served_until(&now), Some(now)),

@@ -52,7 +52,7 @@ impl PolicyFault {
 }
 
 /// The value, if it is within its bounds.
-pub(super) fn within<T: PartialOrd + fmt::Display>(
+pub(super) fn within<T: Copy + PartialOrd + fmt::Display>(
     key: &'static str,
     value: T,
     least: T,
