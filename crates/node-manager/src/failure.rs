@@ -101,6 +101,16 @@ pub(crate) enum Failure {
         /// The last lines that it wrote to standard error.
         stderr: Vec<String>,
     },
+    /// It was started, and did not become ready.
+    #[error("`{instance}` did not become ready: {reason}")]
+    NotReady {
+        /// Which.
+        instance: InstanceId,
+        /// What it did instead.
+        reason: String,
+        /// The last lines that it wrote to standard error.
+        stderr: Vec<String>,
+    },
     /// A defect of fettle.
     #[error("this operation met a defect of fettle: {why}")]
     Panicked {
@@ -162,7 +172,7 @@ impl Failure {
             // The repository has said more than the chain of errors holds.
             body.causes.extend(refusal.causes.iter().cloned());
         }
-        if let Failure::EndedAtOnce { stderr, .. } = self {
+        if let Failure::EndedAtOnce { stderr, .. } | Failure::NotReady { stderr, .. } = self {
             body.causes.extend(stderr.iter().map(|line| format!("stderr: {line}")));
         }
         if let Failure::Busy { operation, .. } = self {
@@ -183,7 +193,9 @@ impl Failure {
             Failure::NothingNew { .. } | Failure::Current { .. } | Failure::NoPrevious { .. } => {
                 Code::NothingNew
             }
-            Failure::EndedAtOnce { .. } | Failure::Installation(_) => Code::WrongState,
+            Failure::EndedAtOnce { .. } | Failure::NotReady { .. } | Failure::Installation(_) => {
+                Code::WrongState
+            }
             Failure::Panicked { .. } => Code::Internal,
             Failure::Install(error) => install_code(error),
             Failure::LayOut(error) => match error {
@@ -205,7 +217,10 @@ impl Failure {
                     LaunchError::Envelope { .. } => Code::Damaged,
                     LaunchError::Logs { source, .. } => disk_code(source),
                     LaunchError::Execute { source, .. } => execute_code(source),
-                    LaunchError::Prepare { .. } | LaunchError::Launcher { .. } => Code::Internal,
+                    LaunchError::Port { .. } | LaunchError::Notify { .. } => Code::Unsupported,
+                    LaunchError::Prepare { .. }
+                    | LaunchError::Group { .. }
+                    | LaunchError::Launcher { .. } => Code::Internal,
                 },
                 Refusal::Disk(error) => instance_code(error),
                 Refusal::Observed { source, .. } => record_code(source),
@@ -247,7 +262,7 @@ impl Failure {
                 format!("the installation moves first: fettle update {}", instance.installation)
             }
             Failure::OtherTitle { .. } => "install it beside: fettle install REF".into(),
-            Failure::EndedAtOnce { instance, .. } => format!("read on: fettle logs --stderr {instance}"),
+            Failure::EndedAtOnce { instance, .. } | Failure::NotReady { instance, .. } => format!("read on: fettle logs --stderr {instance}"),
             Failure::Refusal(Refusal::WrongState { instance, state }) if !state.is_stopped() => {
                 format!("stop it first: fettle stop {instance}")
             }

@@ -32,7 +32,7 @@
 //!         credentials/
 //!   operations/<id>             record: what was asked for and how it ended
 //!   run/<boot id>/              what is true within one boot: <instance> (record, not synced), and
-//!         launcher.sock         the launcher's
+//!         launcher.sock         the launcher's; <instance>.notify, its NOTIFY_SOCKET
 //!   staging/  trash/            durable's
 //! ```
 //!
@@ -197,6 +197,12 @@ pub(crate) fn run(boot: &str) -> PathBuf {
 /// What is true of one instance within this boot.
 pub(crate) fn observed(boot: &str, id: &InstanceId) -> PathBuf {
     run(boot).join(format!("{}.{}.{}", id.installation.title, id.installation.number, id.number))
+}
+
+/// The socket that an instance's program notifies its node through.
+pub(crate) fn notify(boot: &str, id: &InstanceId) -> PathBuf {
+    run(boot)
+        .join(format!("{}.{}.{}.notify", id.installation.title, id.installation.number, id.number))
 }
 
 /// The name that a partly received blob has in `staging/`.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use cgroup::Groups;
 use client::{Connection, Endpoint};
 use durable::record::RecordError;
 use durable::{Disk, DiskError, Kind, Lock, LockMode};
@@ -31,7 +32,7 @@ use crate::locks::{self, Locks};
 use crate::operation::{self, Entry, Journal, JournalError};
 use crate::record::{self, FormatRecord, Request, Unusable};
 use crate::store::Store;
-use crate::supervise::{self, Handle, Launcher, Refusal};
+use crate::supervise::{self, Handle, Launcher, Means, Refusal};
 
 /// A running node manager. Dropping it leaves the programs alone.
 #[derive(Debug)]
@@ -110,10 +111,9 @@ pub(crate) struct Core {
     pub(crate) collection_is_due: AtomicBool,
     instance_locks: Locks<InstanceId>,
     connection: Option<Connection>,
-    launcher: Launcher,
-    boot: String,
-    /// The lock of the tree: held by whatever may still change it, also when the `Node` is gone.
-    tenure: Arc<Lock>,
+    /// What it takes to own an instance. It has the lock of the tree: held by whatever may still change it,
+    /// also when the `Node` is gone.
+    means: Arc<Means>,
     instances: RwLock<BTreeMap<InstanceId, Handle>>,
     updating: Mutex<HashMap<InstanceId, OperationId>>,
 }
@@ -154,13 +154,15 @@ impl Node {
         let connection = connection.map_err(OpenError::Server)?;
         let (root, this_boot, starter) =
             (config.root.clone(), boot.clone(), config.launcher.clone());
-        let (disk, lock, journal, launcher) = blocking(move || {
+        let (disk, lock, journal, launcher, groups) = blocking(move || {
             let disk = create_resolved(&root, create)?;
             let (disk, lock, journal) = open_tree(disk, &this_boot)?;
             // The lock is held: there is no other manager that could talk to it.
             let directory = disk.root().join(layout::run(&this_boot));
             let way = Way { directory, program: starter.program, args: starter.args };
-            Ok::<_, OpenError>((disk, lock, journal, Launcher::find(way)?))
+            let launcher = Launcher::find(way)?;
+            let groups = open_groups(disk.root())?;
+            Ok::<_, OpenError>((disk, lock, journal, launcher, groups))
         })
         .await?;
         config.root = disk.root().to_owned();
@@ -180,12 +182,10 @@ impl Node {
             instances: RwLock::default(),
             updating: Mutex::default(),
             config,
-            disk,
+            disk: disk.clone(),
             journal,
             connection,
-            launcher,
-            boot,
-            tenure: Arc::new(lock),
+            means: Arc::new(Means { disk, boot, _tenure: Arc::new(lock), launcher, groups }),
         });
         core.find_instances().await?;
         operation::resume(&core);
@@ -264,6 +264,17 @@ fn open_tree(disk: Disk, boot: &str) -> Result<(Disk, Lock, Journal), OpenError>
         other => OpenError::damaged(other),
     })?;
     Ok((disk, lock, journal))
+}
+
+/// The control groups of this node's instances; those that a crash left empty go. Nothing starts yet.
+fn open_groups(root: &Path) -> Result<Groups, OpenError> {
+    let digest = Digest::of(root.as_os_str().as_encoded_bytes());
+    let groups = Groups::open(&format!("fettle-{}", &digest.hex()[..8]));
+    let groups = groups.map_err(OpenError::damaged)?;
+    if let Err(error) = groups.sweep() {
+        tracing::warn!(%error, "control groups that nobody needs stay");
+    }
+    Ok(groups)
 }
 
 /// Something in a directory without a format that no node put there. What a node throws away and clears
@@ -433,9 +444,7 @@ impl Core {
         if self.handle(id).is_ok() {
             return Ok(());
         }
-        let (disk, boot, tenure) = (self.disk.clone(), self.boot.clone(), self.tenure.clone());
-        let launcher = self.launcher.clone();
-        let handle = supervise::take_charge(disk, boot, tenure, launcher, id.clone()).await?;
+        let handle = supervise::take_charge(self.means.clone(), id.clone()).await?;
         let mut instances = self.instances.write().unwrap_or_else(PoisonError::into_inner);
         instances.insert(id.clone(), handle);
         Ok(())
@@ -473,7 +482,7 @@ impl Core {
         if !left_alone.into_inner() {
             let launches: HashSet<_> =
                 self.handles().iter().filter_map(|(_, handle)| handle.view().launch).collect();
-            let launcher = self.launcher.clone();
+            let launcher = self.means.launcher.clone();
             blocking(move || launcher.forget_all_but(|launch| launches.contains(&launch))).await;
         }
         Ok(())

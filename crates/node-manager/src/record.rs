@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use durable::Disk;
 use durable::record::{Read, Record, RecordError};
-use model::lifecycle::{Desired, InstallationState, InstanceState, OperationState};
+use model::lifecycle::{Desired, Ending, InstallationState, InstanceState, OperationState};
 use model::{
     Caller, EnvName, InstallationId, InstanceId, LaunchId, OperationId, PackageName, Profile,
     Reference, Timestamp, Title,
@@ -193,6 +193,21 @@ pub(crate) struct ObservedRecord {
     pub(crate) process: Option<ProcessRecord>,
     /// When the process was made.
     pub(crate) started: Option<Timestamp>,
+    /// Is it asked whether it works? Then its envelope says how.
+    #[serde(default)]
+    pub(crate) watched: bool,
+    /// Since when it is ready.
+    #[serde(default)]
+    pub(crate) ready: Option<Timestamp>,
+    /// What it last said of itself.
+    #[serde(default)]
+    pub(crate) status: Option<String>,
+    /// Why it is not running although it should be, or is being ended.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
+    /// Who wanted the end that is under way.
+    #[serde(default, with = "ending")]
+    pub(crate) ending: Option<Ending>,
     /// Restarts since somebody started it.
     pub(crate) restarts: u32,
     /// Restarts within the window.
@@ -202,6 +217,36 @@ pub(crate) struct ObservedRecord {
     pub(crate) attempts_ran: Duration,
     /// How the last process ended.
     pub(crate) exit: Option<ExitBody>,
+}
+
+/// An [`Ending`] as a word.
+mod ending {
+    use model::lifecycle::{Ending, Unwell};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    const WORDS: [(&str, Ending); 4] = [
+        ("asked", Ending::Asked),
+        ("not-ready", Ending::Unwell(Unwell::NotReady)),
+        ("watchdog", Ending::Unwell(Unwell::Watchdog)),
+        ("not-alive", Ending::Unwell(Unwell::NotAlive)),
+    ];
+
+    pub(super) fn serialize<S: Serializer>(
+        ending: &Option<Ending>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let word = |ending: &Ending| WORDS.iter().find(|(_, known)| known == ending);
+        ending.as_ref().and_then(word).map(|(word, _)| *word).serialize(serializer)
+    }
+
+    /// A word of a newer fettle is no reason to lose the rest.
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Ending>, D::Error> {
+        let word: Option<String> = Deserialize::deserialize(deserializer)?;
+        let known = |word: String| WORDS.iter().find(|(known, _)| *known == word);
+        Ok(word.and_then(known).map(|(_, ending)| *ending))
+    }
 }
 
 /// A process, safe from the reuse of its number.

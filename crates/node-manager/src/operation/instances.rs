@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::lifecycle::{Desired, InstallationEvent, InstanceState};
 use model::{InstallationId, InstanceId, LaunchId, Span};
 use wire::serve::blocking;
-use wire::v1::{CreateRequest, ExitBody, LogStream, OperationResult};
+use wire::v1::{CreateRequest, InstanceBody, LogStream, OperationResult};
 
 use super::installations::count;
 use super::journal::Entry;
@@ -315,34 +315,51 @@ async fn start_and_watch(core: &Arc<Core>, handle: &Handle) -> Result<(), Failur
     let (disk, id) = (core.disk.clone(), instance.clone());
     let printed = blocking(move || logs::length(&disk, &id, LogStream::Stderr)).await;
     let Some(launch) = handle.start().await? else { return Ok(()) };
-    match tokio::time::timeout(WATCHED, end_of(handle, launch)).await {
-        Err(_) => Ok(()),
-        Ok(exit) => {
-            let (disk, id) = (core.disk.clone(), instance.clone());
-            let stderr = blocking(move || logs::tail(&disk, &id, LogStream::Stderr, printed)).await;
-            Err(Failure::EndedAtOnce { instance, exit, stderr })
-        }
+    let became_ready = ready(handle, launch).await;
+    if became_ready && tokio::time::timeout(WATCHED, end_of(handle, launch)).await.is_err() {
+        return Ok(());
     }
+    let owned = instance.clone();
+    let disk = core.disk.clone();
+    let stderr = blocking(move || logs::tail(&disk, &owned, LogStream::Stderr, printed)).await;
+    let InstanceBody { exit, reason, .. } = handle.view().body;
+    Err(match reason {
+        Some(reason) if !became_ready => Failure::NotReady { instance, reason, stderr },
+        _ => Failure::EndedAtOnce { instance, exit, stderr },
+    })
+}
+
+/// Waits until what this launch made is ready, or is not there any more. `false`: it is not.
+async fn ready(handle: &Handle, launch: LaunchId) -> bool {
+    let mut watch = handle.watch();
+    let decided =
+        |view: &View| view.launch != Some(launch) || view.body.state != InstanceState::Launching;
+    // Until then it is also seen how it ended: a program that does not become ready is being ended.
+    let _ = watch.wait_for(decided).await; // its owner is gone: then it has ended
+    let ended = |view: &View| {
+        view.launch != Some(launch) || !matches!(view.body.state, InstanceState::Stopping)
+    };
+    let _ = watch.wait_for(ended).await;
+    let View { launch: last, body } = handle.view();
+    last == Some(launch) && body.state == InstanceState::Running
 }
 
 /// Waits for the end of what this launch made: also when the next launch came at once.
-async fn end_of(handle: &Handle, launch: LaunchId) -> Option<ExitBody> {
+async fn end_of(handle: &Handle, launch: LaunchId) {
     let mut watch = handle.watch();
     let ended =
         |view: &View| view.launch != Some(launch) || view.body.state != InstanceState::Running;
     let _ = watch.wait_for(ended).await; // its owner is gone: then it has ended
-    handle.view().body.exit
 }
 
 fn result(handle: &Handle) -> Result<OperationResult, Failure> {
     Ok(OperationResult::Instance(handle.view().body))
 }
 
-fn grace(seconds: Option<f64>) -> Duration {
-    seconds.and_then(Span::from_secs_f64).map_or(DEFAULT_GRACE, Span::as_duration)
+/// `None`: as long as the envelope says.
+fn grace(seconds: Option<f64>) -> Option<Duration> {
+    seconds.and_then(Span::from_secs_f64).map(Span::as_duration)
 }
 
 /// How long a start is watched after the process is there.
 const WATCHED: Duration = Duration::from_millis(200);
-/// Between SIGTERM and SIGKILL where nobody said how long.
-const DEFAULT_GRACE: Duration = Duration::from_secs(10);

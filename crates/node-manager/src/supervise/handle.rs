@@ -79,7 +79,8 @@ pub(super) type Answer<T = ()> = oneshot::Sender<Result<T, Refusal>>;
 #[derive(Debug)]
 pub(super) enum Command {
     Start(Answer<Option<LaunchId>>),
-    Stop { grace: Duration, answer: Answer },
+    Stop { grace: Option<Duration>, answer: Answer },
+    Pause { paused: bool, answer: Answer },
     Switch { to: VersionName, copies: Copies, answer: Answer },
     Delete(Answer),
 }
@@ -107,10 +108,16 @@ impl Handle {
         self.ask(Command::Start).await
     }
 
-    /// It shall not run, from now on. Answers when its process has ended: SIGTERM, and after `grace`
-    /// SIGKILL, to everything that it started. During another stop the shorter patience holds.
-    pub(crate) async fn stop(&self, grace: Duration) -> Result<(), Refusal> {
+    /// It shall not run, from now on. Answers when its process has ended: asked as its envelope says, and
+    /// after `grace`, or what the envelope says, SIGKILL to everything that it started. During another stop
+    /// the shorter patience holds.
+    pub(crate) async fn stop(&self, grace: Option<Duration>) -> Result<(), Refusal> {
         self.ask(|answer| Command::Stop { grace, answer }).await
+    }
+
+    /// It shall get no time any more, or time again; its process stays.
+    pub(crate) async fn pause(&self, paused: bool) -> Result<(), Refusal> {
+        self.ask(|answer| Command::Pause { paused, answer }).await
     }
 
     /// It shall be on this version, with these copies of its writable packages; it has no process.

@@ -1,20 +1,22 @@
-//! From an instance on disk to everything that its process begins with.
+//! Making the process of an instance: opens what it begins with, asks the launcher, begins to watch it.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use durable::{Disk, DiskError};
-use launcher::{Program, Refused, Step, Word};
-use model::{InstanceId, LaunchId, RestartPolicy};
+use cgroup::Group;
+use durable::DiskError;
+use launcher::{Program, Refused, Step};
+use model::{InstanceId, LaunchId};
 use wire::serve::blocking;
 use wire::v1::{InvalidEnvelope, LogStream};
 
-use super::launcher::{Launcher, Unmade};
+use super::health::{NoPort, Notify, NotifyError, Plan, Watch};
+use super::launcher::Unmade;
+use super::means::{Means, short_name};
+use super::prepare::{Prepared, prepare, variable};
 use super::process::Process;
-use crate::inventory::{self, ReadError};
+use crate::inventory::ReadError;
 use crate::layout;
 
 /// Why no process was made.
@@ -57,6 +59,30 @@ pub(crate) enum LaunchError {
         /// Why.
         source: std::io::Error,
     },
+    /// It cannot be known where to ask it.
+    #[error("cannot tell where to ask `{instance}` whether it works")]
+    Port {
+        /// Whom.
+        instance: InstanceId,
+        /// Why.
+        source: NoPort,
+    },
+    /// It cannot tell that it is ready.
+    #[error("cannot listen to `{instance}`")]
+    Notify {
+        /// Whom.
+        instance: InstanceId,
+        /// Why.
+        source: NotifyError,
+    },
+    /// It cannot be held to its limits.
+    #[error("cannot make the control group of `{instance}`")]
+    Group {
+        /// Whose.
+        instance: InstanceId,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// There is nobody to make processes.
     #[error("cannot start `{instance}` without a launcher")]
     Launcher {
@@ -67,26 +93,43 @@ pub(crate) enum LaunchError {
     },
 }
 
+/// A program that was made just now.
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub(super) process: Process,
+    /// `None`: it is ready with its process, and nothing else is asked of it.
+    pub(super) watch: Option<Watch>,
+    /// Is it ready with its process?
+    pub(super) is_ready: bool,
+}
+
 /// Makes the process of an instance, once for each launch.
 pub(super) async fn launch(
-    disk: &Disk,
+    means: &Arc<Means>,
     id: &InstanceId,
-    launcher: &Launcher,
     launch: LaunchId,
-) -> Result<Process, LaunchError> {
+) -> Result<Launched, LaunchError> {
     let mut pauses = PAUSES.into_iter();
     loop {
-        let (owned_disk, owned_id) = (disk.clone(), id.clone());
-        let (program, streams) = blocking(move || prepare(&owned_disk, &owned_id, launch)).await?;
-        let unmade = match launcher.launch(launch, program, streams).await {
-            Ok(made) => return Ok(Process::of_launch(launcher, launch, made)),
+        let (owned_means, owned_id) = (means.clone(), id.clone());
+        let opened = blocking(move || open(&owned_means, &owned_id, launch)).await?;
+        let Opened { program, descriptors, plan, notify, group } = opened;
+        let unmade = match means.launcher.launch(launch, program, descriptors).await {
+            Ok(made) => {
+                let process = Process::of_launch(&means.launcher, launch, made, group);
+                let is_ready = plan.is_ready_at_once();
+                let watch = Watch::begin(plan, notify, means.launcher.clone(), is_ready);
+                return Ok(Launched { process, watch, is_ready });
+            }
             Err(unmade) => unmade,
         };
         if let Unmade::Lost(_) = unmade {
             // Nobody knows whether it was made; if it was, it is found by what it began with.
-            let workspace = disk.root().join(layout::workspace(id));
-            if let Some(found) = blocking(move || Process::find(&workspace)).await {
-                return Ok(found);
+            let workspace = means.disk.root().join(layout::workspace(id));
+            if let Some(process) = blocking(move || Process::find(&workspace, group)).await {
+                let is_ready = plan.is_ready_at_once();
+                let watch = Watch::begin(plan, notify, means.launcher.clone(), is_ready);
+                return Ok(Launched { process, watch, is_ready });
             }
         }
         match pauses.next() {
@@ -96,71 +139,71 @@ pub(super) async fn launch(
     }
 }
 
-/// What the envelope of the instance's version says about restarts.
-pub(super) fn restart_policy(disk: &Disk, id: &InstanceId) -> Result<RestartPolicy, LaunchError> {
-    let version = inventory::instance_version(disk, id)?;
-    let envelope = inventory::envelope(disk, &id.installation, &version)?.0;
-    let envelope = envelope
-        .to_model()
-        .map_err(|source| LaunchError::Envelope { instance: id.clone(), source })?;
-    Ok(envelope.restart)
+/// Everything that a process begins with.
+struct Opened {
+    program: Program,
+    /// In the order that [`Program`] says.
+    descriptors: Vec<OwnedFd>,
+    plan: Plan,
+    notify: Option<Notify>,
+    group: Option<Group>,
 }
 
-fn prepare(
-    disk: &Disk,
-    id: &InstanceId,
-    launch: LaunchId,
-) -> Result<(Program, Vec<OwnedFd>), LaunchError> {
-    let installation = inventory::installation(disk, &id.installation)?;
-    let version = inventory::instance_version(disk, id)?;
-    let envelope = inventory::envelope(disk, &id.installation, &version)?.0;
-    let envelope = envelope
-        .to_model()
-        .map_err(|source| LaunchError::Envelope { instance: id.clone(), source })?;
-    let absolute = |path: &Path| disk.root().join(path);
-    let path = |path: &Path| absolute(path).into_os_string();
-    let workspace = layout::workspace(id);
-    let mut env = BTreeMap::from([
-        ("PATH".to_owned(), OsString::from(MINIMAL_PATH)),
-        ("HOME".to_owned(), path(&workspace)),
-    ]);
-    // The envelope speaks after the node's defaults, the installation's overrides after the envelope, and
-    // the node's own variables last: no envelope can name them.
-    let stated = envelope.env.iter().chain(&installation.config.env);
-    env.extend(stated.map(|(name, value)| (name.to_string(), OsString::from(value))));
-    env.extend([
-        ("FETTLE_TITLE".to_owned(), envelope.title.to_string().into()),
-        ("FETTLE_VERSION".to_owned(), envelope.version.to_string().into()),
-        ("FETTLE_INSTALLATION".to_owned(), id.installation.to_string().into()),
-        ("FETTLE_INSTANCE".to_owned(), id.to_string().into()),
-        ("FETTLE_WORKSPACE".to_owned(), path(&workspace)),
-        ("FETTLE_PACKAGES".to_owned(), path(&layout::workspace_packages(id))),
-        ("FETTLE_LOGS".to_owned(), path(&layout::logs(id))),
-    ]);
+/// Blocking; needs a Tokio runtime.
+fn open(means: &Means, id: &InstanceId, launch: LaunchId) -> Result<Opened, LaunchError> {
+    let Prepared { mut program, plan, limits } = prepare(&means.disk, id, launch)?;
     let log = |stream| {
-        disk.append_file(&layout::log(id, stream), 0o600)
-            .map_err(|source| LaunchError::Logs { instance: id.clone(), source })
+        let opened = means.disk.append_file(&layout::log(id, stream), 0o600);
+        opened.map_err(|source| LaunchError::Logs { instance: id.clone(), source })
     };
-    let streams = vec![log(LogStream::Stdout)?.into(), log(LogStream::Stderr)?.into()];
-    let word = |(name, value): (String, OsString)| {
-        let mut word = OsString::from(name);
-        word.push("=");
-        word.push(value);
-        Word(word)
+    let mut descriptors: Vec<OwnedFd> =
+        vec![log(LogStream::Stdout)?.into(), log(LogStream::Stderr)?.into()];
+    let group = enter_group(means, id, &limits, &mut program, &mut descriptors)?;
+    let mut notify = None;
+    if plan.listens() {
+        let path = means.disk.root().join(layout::notify(&means.boot, id));
+        let of_notify = |source| LaunchError::Notify { instance: id.clone(), source };
+        let (ours, kept) = Notify::new(&path).map_err(of_notify)?;
+        program.env.push(variable("NOTIFY_SOCKET", path));
+        if let Some(every) = plan.watchdog() {
+            // No WATCHDOG_PID beside it: the number is not known yet, and without it every process that is
+            // given the variable is meant (sd_watchdog_enabled(3)).
+            program.env.push(variable("WATCHDOG_USEC", every.as_micros().to_string()));
+        }
+        program.keeps = true;
+        descriptors.push(kept);
+        notify = Some(ours);
+    }
+    Ok(Opened { program, descriptors, plan, notify, group })
+}
+
+/// What limits cannot be set for is not started without them; where nothing is limited a group is of use,
+/// and not needed.
+fn enter_group(
+    means: &Means,
+    id: &InstanceId,
+    limits: &cgroup::Limits,
+    program: &mut Program,
+    descriptors: &mut Vec<OwnedFd>,
+) -> Result<Option<Group>, LaunchError> {
+    let entered = || {
+        let group = means.groups.make(&short_name(id), limits)?;
+        let descriptors = group.descriptors()?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((group, descriptors))
     };
-    let program = Program {
-        launch: launch.to_string(),
-        program: absolute(&layout::version(&id.installation, &version).join(layout::BIN)).into(),
-        args: envelope.args.iter().chain(&installation.config.args).map(Word::from).collect(),
-        env: env.into_iter().map(word).collect(),
-        directory: absolute(&workspace).into(),
-        limits: Vec::new(),
-        oom_score: None,
-        in_group: false,
-        joins: 0,
-        keeps: false,
-    };
-    Ok((program, streams))
+    match entered() {
+        Ok((group, entries)) => {
+            program.in_group = entries.group.is_some();
+            program.joins = entries.procs.len();
+            descriptors.extend(entries.group.into_iter().chain(entries.procs));
+            Ok(group.exists().then_some(group))
+        }
+        Err(source) if *limits == cgroup::Limits::default() => {
+            tracing::warn!(instance = %id, error = source.as_ref(), "it is in no control group");
+            Ok(None)
+        }
+        Err(source) => Err(LaunchError::Group { instance: id.clone(), source }),
+    }
 }
 
 impl LaunchError {
@@ -179,7 +222,6 @@ impl LaunchError {
     }
 }
 
-const MINIMAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Before a start that failed for a moment is tried again.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(1),

@@ -43,6 +43,8 @@ struct Launch {
     /// Who waits for it to be made.
     asked: Option<oneshot::Sender<Result<Launched, Unmade>>>,
     made: Option<Launched>,
+    /// What the launcher kept for its owner.
+    kept: Option<OwnedFd>,
     fate: Arc<Fate>,
 }
 
@@ -66,6 +68,8 @@ pub(super) enum FateOf {
 #[derive(Debug)]
 pub(super) struct Made {
     pub(super) launched: Launched,
+    /// What the launcher kept for its owner; once.
+    pub(super) kept: Option<OwnedFd>,
     pub(super) fate: Arc<Fate>,
 }
 
@@ -136,9 +140,10 @@ impl Launcher {
 
     /// A launch that the launcher knows.
     pub(super) fn known(&self, launch: LaunchId) -> Option<Made> {
-        let state = self.shared.state();
-        let found = state.launches.get(&launch)?;
-        Some(Made { launched: found.made.clone()?, fate: found.fate.clone() })
+        let mut state = self.shared.state();
+        let found = state.launches.get_mut(&launch)?;
+        let launched = found.made.clone()?;
+        Some(Made { launched, kept: found.kept.take(), fate: found.fate.clone() })
     }
 
     /// Makes a program, once for each launch. Starts a launcher if there is none.
@@ -153,7 +158,7 @@ impl Launcher {
         let (shared, waiting) = (self.shared.clone(), fate.clone());
         blocking(move || {
             let connection = shared.reach()?;
-            let new = Launch { asked: Some(asked), made: None, fate: waiting };
+            let new = Launch { asked: Some(asked), made: None, kept: None, fate: waiting };
             shared.state().launches.insert(launch, new);
             let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
             let sent = connection.send(&Request::Launch(Box::new(program)), &descriptors);
@@ -165,7 +170,7 @@ impl Launcher {
         .await?;
         // Whoever ends without an answer was the listener.
         let answered = answer.await.unwrap_or(Err(Unmade::Lost(ChannelError::Closed)));
-        answered.map(|launched| Made { launched, fate })
+        answered.map(|launched| Made { launched, kept: None, fate })
     }
 
     /// Sends a signal to a program that has not ended, and to its process group. Blocking.
@@ -299,10 +304,11 @@ impl State {
     /// This is all that the launcher knows: what else was asked for, it has never heard of or forgotten.
     fn learn(&mut self, known: Vec<Known>) {
         let mut before = std::mem::take(&mut self.launches);
-        for Known { launched, ended, kept: _ } in known {
+        for Known { launched, ended, kept } in known {
             let Ok(id) = launched.launch.parse() else { continue };
             let mut launch = before.remove(&id).unwrap_or_else(Launch::unasked);
             launch.made(launched);
+            launch.kept = kept;
             if let Some(ended) = ended {
                 launch.fate.tell(FateOf::Ended(ended));
             }
@@ -345,7 +351,7 @@ impl State {
 
 impl Launch {
     fn unasked() -> Launch {
-        Launch { asked: None, made: None, fate: Arc::default() }
+        Launch { asked: None, made: None, kept: None, fate: Arc::default() }
     }
 
     fn made(&mut self, launched: Launched) {

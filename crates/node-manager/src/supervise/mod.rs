@@ -3,13 +3,17 @@
 //! `process` knows them again after a restart.
 
 mod handle;
+mod health;
 mod launch;
 mod launcher;
+mod means;
 mod owner;
+mod prepare;
 mod process;
 
 pub(crate) use handle::{Handle, Refusal, View};
 pub(crate) use launch::LaunchError;
 pub(crate) use launcher::Launcher;
+pub(crate) use means::Means;
 pub(crate) use owner::take_charge;
 pub(crate) use process::boot_id;

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use cgroup::Group;
 use launcher::{Ended, Launched};
 use model::{ExitStatus, LaunchId, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -28,33 +29,40 @@ pub(super) struct Process {
     launch: Option<(Launcher, LaunchId, Arc<Fate>)>,
     /// The kernel's word: of one whose launcher is gone, or was when it was asked.
     handle: OnceLock<Option<Event>>,
+    /// The control group that holds all that it started, where there is one.
+    group: Option<Group>,
 }
 
 impl Process {
     /// A process that the launcher has made, or knows.
-    pub(super) fn of_launch(launcher: &Launcher, launch: LaunchId, made: Made) -> Process {
-        let Made { launched: Launched { pid, start_ticks, .. }, fate } = made;
+    pub(super) fn of_launch(
+        launcher: &Launcher,
+        launch: LaunchId,
+        made: Made,
+        group: Option<Group>,
+    ) -> Process {
+        let Made { launched: Launched { pid, start_ticks, .. }, fate, .. } = made;
         let launch = Some((launcher.clone(), launch, fate));
         let record = ProcessRecord { pid, start_ticks };
-        Process { record, pid: number(pid), launch, handle: OnceLock::new() }
+        Process { record, pid: number(pid), launch, handle: OnceLock::new(), group }
     }
 
     /// Takes hold of a process that runs in this boot and that no launcher knows. `None`: it has ended, or
     /// its number is another's now.
-    pub(super) fn adopt(record: ProcessRecord) -> Option<Process> {
+    pub(super) fn adopt(record: ProcessRecord, group: Option<Group>) -> Option<Process> {
         let handle = Some(hold(record)?);
         let pid = number(record.pid);
-        Some(Process { record, pid, launch: None, handle: handle.into() })
+        Some(Process { record, pid, launch: None, handle: handle.into(), group })
     }
 
     /// Finds the process of an instance whose manager died between starting and recording it: the one
     /// that began with this workspace in its environment, leads its group, and was there first.
-    pub(super) fn find(workspace: &Path) -> Option<Process> {
+    pub(super) fn find(workspace: &Path, group: Option<Group>) -> Option<Process> {
         let leader = |pid: &u32| process_group(*pid) == Some(*pid);
         let leaders = with_workspace(workspace).into_iter().filter(leader);
         let records = leaders
             .filter_map(|pid| Some(ProcessRecord { pid, start_ticks: start_ticks(pid).ok()? }));
-        Process::adopt(records.min_by_key(|record| record.start_ticks)?)
+        Process::adopt(records.min_by_key(|record| record.start_ticks)?, group)
     }
 
     /// What is recorded of it.
@@ -84,10 +92,10 @@ impl Process {
     }
 
     /// Waits until nothing runs any more that it started; after its own end.
-    pub(super) async fn followers_ended(&self, workspace: &Path) {
+    pub(super) async fn followers_ended(self: &Arc<Self>, workspace: &Path) {
         loop {
-            let (leader, workspace) = (self.record, workspace.to_owned());
-            let left = blocking(move || followers(leader, &workspace)).await;
+            let (this, workspace) = (self.clone(), workspace.to_owned());
+            let left = blocking(move || this.followers(&workspace)).await;
             if left.is_empty() {
                 return;
             }
@@ -101,11 +109,21 @@ impl Process {
     }
 
     /// Sends a signal to it and to all that it started, once to each: to many programs a second SIGTERM
-    /// means "at once". Blocking: looks at every process of the system.
+    /// means "at once". Blocking; without a control group it looks at every process of the system.
     pub(super) fn signal(&self, workspace: &Path, signal: Signal) {
+        if signal == Signal::KILL
+            && let Some(group) = &self.group
+        {
+            match group.kill() {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%error, group = group.name(), "cannot be killed as one")
+                }
+            }
+        }
         let leader = self.record;
         let in_group = |pid: &u32| process_group(*pid) == Some(leader.pid);
-        let members = with_workspace(workspace);
+        let members = self.members(workspace);
         match &self.launch {
             // The launcher alone can be sure that the number is not another's by now.
             Some((launcher, launch, fate)) if fate.now().is_none() => {
@@ -124,7 +142,7 @@ impl Process {
         for number in members.into_iter().filter(|pid| *pid != leader.pid && !in_group(pid)) {
             // Held by a handle and looked at once more, so that nobody else is hit.
             if let Ok((_, handle)) = open(number)
-                && has_workspace(number, workspace)
+                && self.holds(number, workspace)
             {
                 let _ = pidfd_send_signal(&handle, signal);
             }
@@ -135,12 +153,69 @@ impl Process {
     pub(super) fn bury(&self, workspace: &Path) -> End {
         // What forks while it is looked for is found by the next look.
         for _ in 0..PASSES {
-            if followers(self.record, workspace).is_empty() {
+            if self.followers(workspace).is_empty() {
                 break;
             }
             self.signal(workspace, Signal::KILL);
         }
-        self.end()
+        let end = self.end();
+        if let Some(group) = &self.group {
+            // Not before everything in it was reaped; what stays is found at the next start.
+            let emptied = group.wait_empty(EMPTY_WITHIN);
+            if !matches!(emptied, Ok(true)) || group.remove().is_err() {
+                tracing::debug!(group = group.name(), "not removed yet");
+            }
+        }
+        end
+    }
+
+    /// How often the kernel ended something of it because its memory was used up.
+    pub(super) fn memory_kills(&self) -> u64 {
+        self.group.as_ref().and_then(|group| group.usage().memory_kills).unwrap_or(0)
+    }
+
+    /// Gives it and all that it started no time any more, or time again. Blocking.
+    pub(super) fn freeze(&self, workspace: &Path, frozen: bool) {
+        if let Some(group) = &self.group {
+            let done = if frozen { group.freeze(EMPTY_WITHIN) } else { group.thaw() };
+            match done {
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(%error, group = group.name(), "cannot be frozen as one")
+                }
+            }
+        }
+        self.signal(workspace, if frozen { Signal::STOP } else { Signal::CONT });
+    }
+
+    /// The numbers of all processes that it consists of.
+    fn members(&self, workspace: &Path) -> Vec<u32> {
+        match self.group.as_ref().map(Group::processes) {
+            Some(Ok(members)) => members,
+            // It may be in no group after all, or in one of an earlier fettle.
+            _ => with_workspace(workspace),
+        }
+    }
+
+    fn holds(&self, number: u32, workspace: &Path) -> bool {
+        match self.group.as_ref().map(Group::processes) {
+            Some(Ok(members)) => members.contains(&number),
+            _ => has_workspace(number, workspace),
+        }
+    }
+
+    /// What still runs of what it started, itself left out: by its control group, else by the environment,
+    /// and by the process group as long as that is its own.
+    fn followers(&self, workspace: &Path) -> Vec<OwnedFd> {
+        match self.group.as_ref().map(Group::processes) {
+            Some(Ok(members)) => {
+                let others = members.into_iter().filter(|pid| *pid != self.record.pid);
+                // One that is dead already and not reaped is in its group and of no interest.
+                let held = others.filter_map(|pid| open(pid).ok().map(|(_, handle)| (pid, handle)));
+                held.filter(|(pid, _)| !is_dead(*pid)).map(|(_, handle)| handle).collect()
+            }
+            _ => followers(self.record, workspace),
+        }
     }
 
     /// How it ended, as far as somebody can tell. Blocking, but not for long.
@@ -287,6 +362,8 @@ fn parse_stat<T: std::str::FromStr>(stat: &str, field: usize) -> Option<T> {
 
 /// How often what a process left behind is looked for; each pass finds what was forked during the last.
 const PASSES: usize = 8;
+/// How long what was killed may take to be gone.
+const EMPTY_WITHIN: Duration = Duration::from_secs(2);
 /// How long a new parent may take to reap what it was given.
 const REAPED_WITHIN: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 /// A number that no process has: the highest that the kernel gives is 2²².

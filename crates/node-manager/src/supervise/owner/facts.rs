@@ -4,16 +4,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use durable::Disk;
-use model::lifecycle::{Aftermath, Desired, InstanceEvent, InstanceState};
-use model::{ExitStatus, InstanceId, Timestamp, Version};
+use model::lifecycle::{Aftermath, Desired, Ending, InstanceEvent, InstanceState};
+use model::{ExitStatus, InstanceId, LaunchId, Timestamp, Version};
 use wire::v1::ExitBody;
 
 use super::super::handle::Refusal;
-use super::super::launcher::Launcher;
+use super::super::health::{Notify, Plan, Watch};
+use super::super::means::{Means, short_name};
+use super::super::prepare::{Prepared, prepare};
 use super::super::process::{End, Process};
 use super::Owner;
-use super::stopping::DEFAULT_GRACE;
 use crate::instance::{self, InstanceError};
 use crate::inventory;
 use crate::layout;
@@ -25,16 +25,16 @@ pub(super) struct Facts {
     pub(super) observed: ObservedRecord,
     pub(super) version: Version,
     pub(super) process: Option<Process>,
+    /// What its process is watched by, if it has one and that is anything.
+    pub(super) plan: Option<Plan>,
+    /// The socket that it says it through.
+    pub(super) notify: Option<Notify>,
 }
 
 impl Facts {
-    pub(super) fn read(
-        disk: &Disk,
-        boot: &str,
-        launcher: &Launcher,
-        id: &InstanceId,
-        workspace: &Path,
-    ) -> Result<Facts, Refusal> {
+    /// Blocking; needs a Tokio runtime.
+    pub(super) fn read(means: &Means, id: &InstanceId, workspace: &Path) -> Result<Facts, Refusal> {
+        let disk = &means.disk;
         // The workspace is the program's own: what it put in the way of the link must not keep its process
         // from being owned.
         if let Err(error) = instance::repair(disk, id) {
@@ -43,19 +43,41 @@ impl Facts {
         let record = inventory::instance(disk, id).map_err(InstanceError::Read)?;
         let version = inventory::instance_version(disk, id).map_err(InstanceError::Read)?.version;
         // What was observed may be lost or torn, and says nothing that the kernel does not know better.
-        let path = layout::observed(boot, id);
+        let path = layout::observed(&means.boot, id);
         let observed = match durable::record::read(disk, &path) {
             Ok(durable::record::Read::Present(observed)) => observed,
             _ => ObservedRecord::nothing(record.created),
         };
-        let known = observed.launch.and_then(|launch| Some((launch, launcher.known(launch)?)));
+        let group = || means.groups.find(&short_name(id));
+        let mut kept = None;
+        let known =
+            observed.launch.and_then(|launch| Some((launch, means.launcher.known(launch)?)));
         let process = match (known, observed.process) {
-            (Some((launch, made)), _) => Some(Process::of_launch(launcher, launch, made)),
-            (None, Some(recorded)) => Process::adopt(recorded),
-            (None, None) if observed.state.has_process() => Process::find(workspace),
+            (Some((launch, mut made)), _) => {
+                kept = made.kept.take();
+                Some(Process::of_launch(&means.launcher, launch, made, group()))
+            }
+            (None, Some(recorded)) => Process::adopt(recorded, group()),
+            (None, None) if observed.state.has_process() => Process::find(workspace, group()),
             (None, None) => None,
         };
-        Ok(Facts { record, observed, version, process })
+        // Most programs are not watched, and their envelopes need not be read.
+        let plan = match observed.launch.filter(|_| process.is_some() && observed.watched) {
+            Some(launch) => plan_of(means, id, launch),
+            None => None,
+        };
+        let notify = kept.and_then(|socket| Notify::kept(socket).ok());
+        Ok(Facts { record, observed, version, process, plan, notify })
+    }
+}
+
+fn plan_of(means: &Means, id: &InstanceId, launch: LaunchId) -> Option<Plan> {
+    match prepare(&means.disk, id, launch) {
+        Ok(Prepared { plan, .. }) => Some(plan),
+        Err(error) => {
+            tracing::error!(instance = %id, %error, "it runs, and is not asked whether it works");
+            None
+        }
     }
 }
 
@@ -67,6 +89,11 @@ impl ObservedRecord {
             launch: None,
             process: None,
             started: None,
+            watched: false,
+            ready: None,
+            status: None,
+            reason: None,
+            ending: None,
             restarts: 0,
             attempts: 0,
             attempts_ran: std::time::Duration::ZERO,
@@ -78,7 +105,12 @@ impl ObservedRecord {
 impl Owner {
     /// After a start of the manager: from what was observed and what the kernel knows to an owned instance.
     /// A full disk is no reason to leave a process without an owner.
-    pub(super) async fn resume(&mut self, process: Option<Process>) -> Result<(), Refusal> {
+    pub(super) async fn resume(
+        &mut self,
+        process: Option<Process>,
+        plan: Option<Plan>,
+        notify: Option<Notify>,
+    ) -> Result<(), Refusal> {
         let state = self.observed.state;
         match process {
             Some(process) => {
@@ -86,20 +118,32 @@ impl Owner {
                 self.observed.process = Some(process.record());
                 self.process = Some(Arc::new(process));
                 match state {
-                    InstanceState::Running | InstanceState::Paused => {}
-                    InstanceState::Stopping => self.begin_stop(DEFAULT_GRACE).await,
-                    _ => self.observed.state = InstanceState::Running,
+                    InstanceState::Running | InstanceState::Paused | InstanceState::Stopping => {}
+                    // One that was not ready before still has to become so.
+                    InstanceState::Launching
+                        if plan.as_ref().is_some_and(|plan| !plan.is_ready_at_once()) => {}
+                    _ => {
+                        self.observed.state = InstanceState::Running;
+                        self.observed.ready.get_or_insert_with(now);
+                    }
                 }
                 self.observe_or_log().await;
                 if self.process.as_ref().is_some_and(|process| process.has_ended()) {
                     self.process_ended().await;
                     return Ok(());
                 }
-                // The manager may have been cut off between recording "stopped" and asking the process.
-                if self.record.desired == Desired::Stopped && self.stop.is_none() {
-                    self.begin_stop(DEFAULT_GRACE).await;
+                if self.observed.state == InstanceState::Stopping {
+                    // The manager was cut off on the way: it is asked again.
+                    let ending = self.observed.ending.unwrap_or(Ending::Asked);
+                    self.begin_stop(None, ending).await;
+                } else if self.record.desired == Desired::Stopped {
+                    // It was cut off between recording "stopped" and asking the process.
                     self.advance(InstanceEvent::Stop)?;
+                    self.begin_stop(None, Ending::Asked).await;
                     self.observe_or_log().await;
+                } else if let Some(plan) = plan {
+                    let ready = self.observed.state != InstanceState::Launching;
+                    self.watch = Watch::begin(plan, notify, self.means.launcher.clone(), ready);
                 }
             }
             None if state == InstanceState::Stopping => {
@@ -109,7 +153,7 @@ impl Owner {
             }
             None if state.has_process() && self.observed.process.is_some() => {
                 let status = ExitStatus::Unknown(UNSEEN.into());
-                self.after_end(&End { status, at: now() }).await;
+                self.after_end(&End { status, at: now() }, 0).await;
             }
             None => {
                 let rests = state == InstanceState::Failed;

@@ -2,17 +2,21 @@
 //! next start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use model::lifecycle::{Aftermath, Desired, InstanceEvent};
+use model::lifecycle::{Aftermath, Desired, Ending, InstanceEvent, InstanceState};
 use model::{Attempts, ExitStatus, LaunchId, Verdict, jittered, verdict};
 use tokio::time::Instant;
 use wire::serve::blocking;
 use wire::v1::ExitBody;
 
 use super::super::handle::Refusal;
-use super::super::launch::{launch, restart_policy};
-use super::super::process::{End, Process};
+use super::super::health::News;
+use super::super::launch::{Launched, launch};
+use super::super::prepare::restart_policy;
+use super::super::process::End;
 use super::Owner;
+use super::stopping::Stop;
 use crate::node::now;
 
 impl Owner {
@@ -23,31 +27,74 @@ impl Owner {
         self.observed.launch = Some(launch_id);
         self.observed.process = None;
         self.observed.started = Some(now());
+        self.observed.watched = false;
+        self.observed.ready = None;
+        self.observed.status = None;
         match self.make_process(launch_id).await {
-            Ok(process) => {
+            Ok(Launched { process, watch, is_ready }) => {
                 self.observed.process = Some(process.record());
+                self.observed.watched = watch.is_some();
                 self.process = Some(Arc::new(process));
-                // Nothing asks yet whether it is ready: it is, with its process.
-                let moved = self
-                    .advance(InstanceEvent::Launched)
-                    .and_then(|()| self.advance(InstanceEvent::Ready));
+                self.watch = watch;
+                let moved = self.advance(InstanceEvent::Launched);
+                let moved = match is_ready {
+                    true => moved.and_then(|()| self.become_ready()),
+                    false => moved,
+                };
                 self.observe_or_log().await;
                 moved.map(|()| launch_id)
             }
             Err(refusal) => {
-                let status = ExitStatus::Unknown(with_causes(&refusal));
+                let why = with_causes(&refusal);
+                let status = ExitStatus::Unknown(why.clone());
                 self.observed.exit = Some(ExitBody::from_model(&status, now()));
-                let aftermath = self.aftermath(&status).await;
+                self.observed.reason = Some(why);
+                let verdict = self.verdict(model::End::Badly, Duration::ZERO).await;
+                let aftermath = self.heed(&verdict, None);
                 self.follow(InstanceEvent::LaunchFailed(aftermath)).await;
                 Err(refusal)
             }
         }
     }
 
-    pub(super) async fn make_process(&mut self, id: LaunchId) -> Result<Process, Refusal> {
+    async fn make_process(&mut self, id: LaunchId) -> Result<Launched, Refusal> {
         self.observe().await?;
-        let made = launch(&self.disk, &self.id, &self.launcher, id).await;
+        let made = launch(&self.means, &self.id, id).await;
         made.map_err(|source| Refusal::Launch { instance: self.id.clone(), source })
+    }
+
+    fn become_ready(&mut self) -> Result<(), Refusal> {
+        self.advance(InstanceEvent::Ready)?;
+        self.observed.ready = Some(now());
+        Ok(())
+    }
+
+    /// News of the program.
+    pub(super) async fn hear(&mut self, news: News) {
+        match news {
+            News::Ready if self.observed.state == InstanceState::Launching => {
+                if let Err(refusal) = self.become_ready() {
+                    tracing::error!(instance = %self.id, error = %refusal, "an impossible move");
+                }
+            }
+            News::Status(text) => self.observed.status = Some(text),
+            // It says so itself; what it does is seen when it has ended.
+            News::Ready | News::Stopping => return,
+            News::Unwell(how, why) => {
+                // One that is paused or being ended cannot answer.
+                let is_asked = matches!(
+                    self.observed.state,
+                    InstanceState::Launching | InstanceState::Running
+                );
+                if !is_asked || self.advance(InstanceEvent::Unwell(how)).is_err() {
+                    return;
+                }
+                tracing::warn!(instance = %self.id, why, "it does not work, and is ended");
+                self.observed.reason = Some(why);
+                self.begin_stop(None, Ending::Unwell(how)).await;
+            }
+        }
+        self.observe_or_log().await;
     }
 
     /// A launch that nobody waits for: its failure is the instance's state.
@@ -59,32 +106,45 @@ impl Owner {
 
     pub(super) async fn process_ended(&mut self) {
         let Some(process) = self.process.take() else { return };
+        self.watch = None;
         let workspace = self.workspace.clone();
-        let end = blocking(move || process.bury(&workspace)).await;
+        let (end, memory_kills) = blocking(move || {
+            let memory_kills = process.memory_kills();
+            (process.bury(&workspace), memory_kills)
+        })
+        .await;
         tracing::info!(instance = %self.id, status = ?end.status, "ended");
         let launch = self.observed.launch;
-        self.after_end(&end).await;
+        self.after_end(&end, memory_kills).await;
         // Only now: before the end is recorded nobody else may forget it.
         if let Some(launch) = launch {
-            let launcher = self.launcher.clone();
+            let launcher = self.means.launcher.clone();
             blocking(move || launcher.acknowledge(launch)).await;
         }
     }
 
-    pub(super) async fn after_end(&mut self, End { status, at }: &End) {
+    pub(super) async fn after_end(&mut self, End { status, at }: &End, memory_kills: u64) {
         self.observed.process = None;
         self.observed.exit = Some(ExitBody::from_model(status, *at));
-        if let Some(stop) = self.stop.take() {
-            let moved = self.advance(InstanceEvent::Exited(Aftermath::Rest));
-            self.observe_or_log().await;
-            debug_assert!(moved.is_ok());
-            for answer in stop.waiting {
-                let _ = answer.send(Ok(()));
-            }
-            return;
+        let (ending, waiting) = match self.stop.take() {
+            Some(Stop { ending, waiting, .. }) => (Some(ending), waiting),
+            None => (None, Vec::new()),
+        };
+        let ran = self.observed.ready.take().map_or(Duration::ZERO, |ready| at.since(ready));
+        let verdict = match ending {
+            Some(Ending::Asked) => Verdict::Rest,
+            _ => self.verdict(model::End::of(status, ending), ran).await,
+        };
+        if verdict == Verdict::Rest {
+            self.observed.reason = None;
+        } else if !matches!(ending, Some(Ending::Unwell(_))) {
+            self.observed.reason = Some(reason(status, memory_kills));
         }
-        let aftermath = self.aftermath(status).await;
+        let aftermath = self.heed(&verdict, ending);
         self.follow(InstanceEvent::Exited(aftermath)).await;
+        for answer in waiting {
+            let _ = answer.send(Ok(())); // may have left
+        }
     }
 
     pub(super) async fn follow(&mut self, event: InstanceEvent) {
@@ -101,28 +161,30 @@ impl Owner {
         self.observe_or_log().await;
     }
 
-    /// What follows an end, by the envelope's policy; sets the time of the next start.
-    pub(super) async fn aftermath(&mut self, status: &ExitStatus) -> Aftermath {
-        let (disk, id) = (self.disk.clone(), self.id.clone());
+    /// What the envelope's policy says about an end after a run that was ready for `ran`.
+    async fn verdict(&self, end: model::End, ran: Duration) -> Verdict {
+        let (disk, id) = (self.means.disk.clone(), self.id.clone());
         let policy = match blocking(move || restart_policy(&disk, &id)).await {
             Ok(policy) => policy,
             Err(error) => {
                 tracing::error!(instance = %self.id, %error, "cannot read the restart policy");
-                return Aftermath::GiveUp;
+                return Verdict::GiveUp;
             }
         };
         let attempts = Attempts { count: self.observed.attempts, ran: self.observed.attempts_ran };
-        let started = self.observed.started.unwrap_or(self.observed.since);
-        match verdict(policy, attempts, model::End::of(status, None), now().since(started)) {
-            Verdict::Rest => Aftermath::Rest,
-            Verdict::GiveUp => Aftermath::GiveUp,
-            Verdict::Retry { pause, attempts } => {
-                self.observed.attempts = attempts.count;
-                self.observed.attempts_ran = attempts.ran;
-                self.retry = Some(Instant::now() + jittered(pause, dice()));
-                Aftermath::Retry
-            }
+        verdict(policy, attempts, end, ran)
+    }
+
+    /// Sets the time of the next start, if there is to be one.
+    fn heed(&mut self, verdict: &Verdict, ending: Option<Ending>) -> Aftermath {
+        self.observed.ending = None;
+        if let Verdict::Retry { pause, attempts } = verdict {
+            self.observed.attempts = attempts.count;
+            self.observed.attempts_ran = attempts.ran;
+            let pause = jittered(*pause, dice());
+            self.retry = Some(Instant::now() + pause);
         }
+        Ending::aftermath(ending, verdict)
     }
 
     pub(super) async fn retry_due(&mut self) {
@@ -133,6 +195,19 @@ impl Owner {
         }
         self.observed.restarts = self.observed.restarts.saturating_add(1);
         self.launch_or_follow_policy().await;
+    }
+}
+
+/// Why a program is not there any more, for people.
+fn reason(status: &ExitStatus, memory_kills: u64) -> String {
+    let ended = match status {
+        ExitStatus::Code(code) => format!("it ended with exit code {code}"),
+        ExitStatus::Signal(signal) => format!("it was ended by signal {signal}"),
+        ExitStatus::Unknown(why) => format!("how it ended is unknown: {why}"),
+    };
+    match memory_kills {
+        0 => ended,
+        _ => format!("{ended}: its memory was used up, and the kernel killed what it could find"),
     }
 }
 

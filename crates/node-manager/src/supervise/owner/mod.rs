@@ -15,7 +15,6 @@ mod stopping;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use durable::{Disk, Lock};
 use model::lifecycle::{Desired, InstanceEvent, InstanceState};
 use model::{InstanceId, LaunchId, Version};
 use tokio::sync::{mpsc, watch};
@@ -26,58 +25,47 @@ use self::facts::Facts;
 use self::show::body;
 use self::stopping::{Stop, ended};
 use super::handle::{Command, Handle, Refusal, View};
-use super::launcher::Launcher;
+use super::health::{News, Watch};
+use super::means::Means;
 use super::process::Process;
 use crate::instance::{self, Copies, InstanceError};
 use crate::layout::{self, VersionName};
 use crate::record::{InstanceRecord, ObservedRecord};
 
 /// Reads what is known of an instance, finds its process if there is one, and begins to own it. Starts it
-/// if it should run and does not. The owner holds `tenure`, the lock of the tree, for as long as it may
-/// change something.
-pub(crate) async fn take_charge(
-    disk: Disk,
-    boot: String,
-    tenure: Arc<Lock>,
-    launcher: Launcher,
-    id: InstanceId,
-) -> Result<Handle, Refusal> {
-    let workspace = disk.root().join(layout::workspace(&id));
-    let (disk, boot, launcher, id, workspace, facts) = blocking(move || {
-        let facts = Facts::read(&disk, &boot, &launcher, &id, &workspace);
-        (disk, boot, launcher, id, workspace, facts)
+/// if it should run and does not.
+pub(crate) async fn take_charge(means: Arc<Means>, id: InstanceId) -> Result<Handle, Refusal> {
+    let workspace = means.disk.root().join(layout::workspace(&id));
+    let (owned, id, workspace, facts) = blocking(move || {
+        let facts = Facts::read(&means, &id, &workspace);
+        (means, id, workspace, facts)
     })
     .await;
-    let Facts { record, observed, version, process } = facts?;
+    let Facts { record, observed, version, process, notify, plan } = facts?;
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let view = View { body: body(&id, &version, &record, &observed), launch: observed.launch };
     let (publish, view) = watch::channel(view);
     let mut owner = Owner {
-        disk,
-        boot,
-        _tenure: tenure,
-        launcher,
+        means: owned,
         id,
         workspace,
         version,
         record,
         observed,
         process: None,
+        watch: None,
         retry: None,
         stop: None,
         commands: receiver,
         publish,
     };
-    owner.resume(process).await?;
+    owner.resume(process, plan, notify).await?;
     tokio::spawn(owner.run());
     Ok(Handle { commands, view })
 }
 
 struct Owner {
-    disk: Disk,
-    boot: String,
-    _tenure: Arc<Lock>,
-    launcher: Launcher,
+    means: Arc<Means>,
     id: InstanceId,
     /// Its absolute path.
     workspace: PathBuf,
@@ -85,6 +73,8 @@ struct Owner {
     record: InstanceRecord,
     observed: ObservedRecord,
     process: Option<Arc<Process>>,
+    /// Who asks whether it works; `None` where nothing is to be asked.
+    watch: Option<Watch>,
     /// When the next start is due.
     retry: Option<Instant>,
     /// The stop that is under way.
@@ -101,9 +91,10 @@ impl Owner {
                     Some(command) => if !self.obey(command).await { return },
                     None => return, // the manager ends; the process does not
                 },
-                () = ended(self.process.as_deref(), self.stop.as_ref(), &self.workspace) => {
+                () = ended(self.process.as_ref(), self.stop.as_ref(), &self.workspace) => {
                     self.process_ended().await;
                 }
+                news = news(self.watch.as_mut()) => self.hear(news).await,
                 () = at(self.retry) => self.retry_due().await,
                 () = at(self.stop.as_ref().and_then(|stop| stop.deadline)) => {
                     self.lose_patience().await;
@@ -120,6 +111,10 @@ impl Owner {
                 let _ = answer.send(outcome); // whoever asked may have left
             }
             Command::Stop { grace, answer } => self.stop(grace, answer).await,
+            Command::Pause { paused, answer } => {
+                let outcome = self.pause(paused).await;
+                let _ = answer.send(outcome);
+            }
             Command::Switch { to, copies, answer } => {
                 let outcome = self.switch(to, copies).await;
                 let _ = answer.send(outcome);
@@ -138,7 +133,8 @@ impl Owner {
         let state = self.observed.state;
         if matches!(state, InstanceState::Running | InstanceState::Launching) {
             self.desire(Desired::Running).await?;
-            return Ok(None);
+            // Who asks for a start waits until it is ready, also if somebody else began it.
+            return Ok(self.observed.launch.filter(|_| state == InstanceState::Launching));
         }
         state.next(InstanceEvent::Start).map_err(|illegal| self.refuse(&illegal))?;
         self.desire(Desired::Running).await?;
@@ -147,6 +143,7 @@ impl Owner {
         self.observed.restarts = 0;
         self.observed.attempts = 0;
         self.observed.attempts_ran = std::time::Duration::ZERO;
+        self.observed.reason = None;
         self.launch().await.map(Some)
     }
 
@@ -154,7 +151,7 @@ impl Owner {
         self.advance(InstanceEvent::BeginUpdate)?;
         self.retry = None;
         self.observe_or_log().await;
-        let (disk, id, target) = (self.disk.clone(), self.id.clone(), to.clone());
+        let (disk, id, target) = (self.means.disk.clone(), self.id.clone(), to.clone());
         let outcome = blocking(move || instance::switch(&disk, &id, &target, &copies)).await;
         self.advance(InstanceEvent::EndUpdate)?;
         if outcome.is_ok() {
@@ -167,8 +164,11 @@ impl Owner {
     async fn delete(&mut self) -> Result<(), Refusal> {
         let illegal = self.observed.state.next(InstanceEvent::Delete);
         illegal.map_err(|illegal| self.refuse(&illegal))?;
-        let (disk, id, observed) =
-            (self.disk.clone(), self.id.clone(), layout::observed(&self.boot, &self.id));
+        let (disk, id, observed) = (
+            self.means.disk.clone(),
+            self.id.clone(),
+            layout::observed(&self.means.boot, &self.id),
+        );
         blocking(move || {
             instance::delete(&disk, &id)?;
             if let Err(error) = disk.remove(&observed) {
@@ -180,6 +180,13 @@ impl Owner {
         self.advance(InstanceEvent::Delete)?;
         self.show();
         Ok(())
+    }
+}
+
+async fn news(watch: Option<&mut Watch>) -> News {
+    match watch {
+        Some(watch) => watch.news().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use model::lifecycle::{Desired, Illegal, InstanceEvent, InstanceState};
 use model::{InstanceId, Version};
+use tokio::time::Instant;
 use wire::serve::blocking;
 use wire::v1::InstanceBody;
 
@@ -20,7 +21,7 @@ impl Owner {
             return Ok(());
         }
         let record = InstanceRecord { desired, ..self.record.clone() };
-        let (disk, id, written) = (self.disk.clone(), self.id.clone(), record.clone());
+        let (disk, id, written) = (self.means.disk.clone(), self.id.clone(), record.clone());
         blocking(move || instance::write_record(&disk, &id, &written)).await?;
         self.record = record;
         self.show();
@@ -39,8 +40,11 @@ impl Owner {
 
     /// Records what is, and shows it.
     pub(super) async fn observe(&mut self) -> Result<(), Refusal> {
-        let (disk, path, observed) =
-            (self.disk.clone(), layout::observed(&self.boot, &self.id), self.observed.clone());
+        let (disk, path, observed) = (
+            self.means.disk.clone(),
+            layout::observed(&self.means.boot, &self.id),
+            self.observed.clone(),
+        );
         let written = blocking(move || {
             durable::record::write_unsynced(&disk, &path, &observed)
                 .map_err(|source| Unusable::Disk { path, source })
@@ -57,7 +61,9 @@ impl Owner {
     }
 
     pub(super) fn show(&self) {
-        let body = body(&self.id, &self.version, &self.record, &self.observed);
+        let mut body = body(&self.id, &self.version, &self.record, &self.observed);
+        let due = self.retry.filter(|_| self.observed.state == InstanceState::Backoff);
+        body.next = due.map(|due| now().plus(due.saturating_duration_since(Instant::now())));
         let launch = self.observed.launch;
         self.publish.send_replace(View { body, launch });
     }
@@ -84,11 +90,11 @@ pub(super) fn body(
         restarts: observed.restarts,
         exit: observed.exit.clone(),
         since: observed.since,
-        ready: None,
-        status: None,
+        ready: observed.ready,
+        status: observed.status.clone(),
         probation: None,
         rejected: Vec::new(),
-        reason: None,
+        reason: observed.reason.clone(),
         next: None,
         created_by: record.created_by.clone(),
     }

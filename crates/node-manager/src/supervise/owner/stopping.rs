@@ -1,18 +1,24 @@
 //! Ending the process of an instance, with all that it started: asked first, killed when patience ends.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use model::lifecycle::{Desired, InstanceEvent, InstanceState};
+use model::lifecycle::{Desired, Ending, InstanceEvent, InstanceState};
+use model::policy::StopPolicy;
 use rustix::process::Signal;
 use tokio::time::Instant;
 use wire::serve::blocking;
 
-use super::super::handle::Answer;
+use super::super::handle::{Answer, Refusal};
+use super::super::health::run_command;
+use super::super::prepare::{StopWay, stop_way};
 use super::super::process::Process;
 use super::Owner;
 
 pub(super) struct Stop {
+    /// Who wanted it.
+    pub(super) ending: Ending,
     /// When patience ends; `None` after SIGKILL.
     pub(super) deadline: Option<Instant>,
     /// Who waits for the end.
@@ -20,15 +26,21 @@ pub(super) struct Stop {
 }
 
 impl Owner {
-    pub(super) async fn stop(&mut self, grace: Duration, answer: Answer) {
+    pub(super) async fn stop(&mut self, grace: Option<Duration>, answer: Answer) {
         if let Err(refusal) = self.desire(Desired::Stopped).await {
             let _ = answer.send(Err(refusal));
             return;
         }
         if let Some(stop) = &mut self.stop {
-            let shorter = Instant::now() + grace;
-            stop.deadline = stop.deadline.map(|deadline| deadline.min(shorter));
+            // Whatever was to follow: now somebody asks for the end.
+            stop.ending = Ending::Asked;
+            if let Some(grace) = grace {
+                let shorter = Instant::now() + grace;
+                stop.deadline = stop.deadline.map(|deadline| deadline.min(shorter));
+            }
             stop.waiting.push(answer);
+            self.observed.ending = Some(Ending::Asked);
+            self.observe_or_log().await;
             return;
         }
         if self.observed.state == InstanceState::NotRunning {
@@ -38,7 +50,7 @@ impl Owner {
         let moved = self.advance(InstanceEvent::Stop);
         self.retry = None;
         if moved.is_ok() && self.process.is_some() {
-            self.begin_stop(grace).await;
+            self.begin_stop(grace, Ending::Asked).await;
             if let Some(stop) = &mut self.stop {
                 stop.waiting.push(answer);
             }
@@ -49,9 +61,32 @@ impl Owner {
         }
     }
 
-    pub(super) async fn begin_stop(&mut self, grace: Duration) {
-        self.stop = Some(Stop { deadline: Some(Instant::now() + grace), waiting: Vec::new() });
-        self.signal(Signal::TERM).await;
+    /// Asks the program to end, as its envelope says, within `grace` or what the envelope says. The state
+    /// is `stopping` already.
+    pub(super) async fn begin_stop(&mut self, grace: Option<Duration>, ending: Ending) {
+        self.observed.ending = Some(ending);
+        // What it says from now on is not asked for.
+        self.watch = None;
+        let (disk, id) = (self.means.disk.clone(), self.id.clone());
+        let StopWay { policy, command } =
+            blocking(move || stop_way(&disk, &id)).await.unwrap_or_else(|error| {
+                tracing::error!(instance = %self.id, %error, "it is asked to end in the usual way");
+                StopWay { policy: StopPolicy::default(), command: None }
+            });
+        let grace = grace.unwrap_or_else(|| policy.within.as_duration());
+        let deadline = Some(Instant::now() + grace);
+        self.stop = Some(Stop { ending, deadline, waiting: Vec::new() });
+        let signal = Signal::from_named_raw(policy.signal.number()).unwrap_or(Signal::TERM);
+        let Some(command) = command else { return self.signal(signal).await };
+        let Some(process) = self.process.clone() else { return };
+        let (means, id, workspace) = (self.means.clone(), self.id.clone(), self.workspace.clone());
+        // Beside the owner: it hears of the end, of impatience and of other commands meanwhile.
+        tokio::spawn(async move {
+            if let Err(answer) = run_command(&command, &means.launcher, grace).await {
+                tracing::warn!(instance = %id, answer, "the command that ends it failed: it gets the signal");
+                blocking(move || process.signal(&workspace, signal)).await;
+            }
+        });
     }
 
     pub(super) async fn lose_patience(&mut self) {
@@ -59,6 +94,25 @@ impl Owner {
             stop.deadline = None;
         }
         self.signal(Signal::KILL).await;
+    }
+
+    /// It gets no time any more, or time again.
+    pub(super) async fn pause(&mut self, paused: bool) -> Result<(), Refusal> {
+        let (event, reached) = match paused {
+            true => (InstanceEvent::Pause, InstanceState::Paused),
+            false => (InstanceEvent::Resume, InstanceState::Running),
+        };
+        if self.observed.state == reached {
+            return Ok(());
+        }
+        let legal = self.observed.state.next(event);
+        legal.map_err(|illegal| self.refuse(&illegal))?;
+        if let Some(process) = self.process.clone() {
+            let workspace = self.workspace.clone();
+            blocking(move || process.freeze(&workspace, paused)).await;
+        }
+        self.advance(event)?;
+        self.observe().await
     }
 
     pub(super) async fn signal(&self, signal: Signal) {
@@ -69,13 +123,10 @@ impl Owner {
 }
 
 /// The end of the process; while a stop has patience, of all that it started too.
-pub(super) async fn ended(process: Option<&Process>, stop: Option<&Stop>, workspace: &Path) {
+pub(super) async fn ended(process: Option<&Arc<Process>>, stop: Option<&Stop>, workspace: &Path) {
     let Some(process) = process else { return std::future::pending().await };
     process.ended().await;
     if stop.is_some_and(|stop| stop.deadline.is_some()) {
         process.followers_ended(workspace).await;
     }
 }
-
-/// Between SIGTERM and SIGKILL where nobody said how long.
-pub(super) const DEFAULT_GRACE: Duration = Duration::from_secs(10);

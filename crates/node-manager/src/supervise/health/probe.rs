@@ -1,0 +1,246 @@
+//! Asking a program whether it works: over HTTP, by a connection, by a command. Owns one question; when it
+//! is asked and what follows from the answer is `mod`'s.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use launcher::Program;
+use model::LaunchId;
+use model::policy::{Argv, Port, Probe};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::super::launcher::{FateOf, Launcher};
+
+/// A question with everything that it takes to ask it.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// `GET` of a path.
+    Http { port: NonZeroU16, path: String },
+    /// A connection.
+    Tcp { port: NonZeroU16 },
+    /// A command, as a program of the instance.
+    Command { words: String, program: Box<Program> },
+}
+
+/// Why a question cannot be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the port is to be found in the variable `{variable}`, which {}", .found.as_ref().map_or("the program does not have".to_owned(), |text| format!("is `{}`", text.escape_debug())))]
+pub(crate) struct NoPort {
+    /// The variable.
+    variable: String,
+    /// What it is instead.
+    found: Option<String>,
+}
+
+impl Question {
+    /// From the envelope's words and the environment of the program. `like` is the program: a command has
+    /// the same environment, workspace and limits.
+    pub(crate) fn new(
+        probe: &Probe,
+        env: &BTreeMap<String, std::ffi::OsString>,
+        like: &Program,
+    ) -> Result<Question, NoPort> {
+        Ok(match probe {
+            Probe::Http(http) => Question::Http {
+                port: number(&http.port, env)?,
+                path: http.path.as_str().to_owned(),
+            },
+            Probe::Tcp(port) => Question::Tcp { port: number(port, env)? },
+            Probe::Command(argv) => Question::Command {
+                words: argv.words().join(" "),
+                program: Box::new(command(argv, like)),
+            },
+        })
+    }
+
+    /// Asks. `Ok`: yes; else what the answer was instead.
+    pub(super) async fn ask(&self, launcher: &Launcher, timeout: Duration) -> Result<(), String> {
+        let asked = async {
+            match self {
+                Question::Http { port, path } => http(*port, path).await,
+                Question::Tcp { port } => connect(*port).await.map(drop),
+                Question::Command { program, .. } => run(program, launcher, timeout).await,
+            }
+        };
+        match tokio::time::timeout(timeout, asked).await {
+            Ok(answer) => answer.map_err(|answer| format!("{self} {answer}")),
+            Err(_) => Err(format!("{self} gave no answer within {timeout:?}")),
+        }
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Question::Http { port, path } => write!(f, "`GET http://127.0.0.1:{port}{path}`"),
+            Question::Tcp { port } => write!(f, "a connection to port {port}"),
+            Question::Command { words, .. } => write!(f, "`{words}`"),
+        }
+    }
+}
+
+/// A program of the same instance that runs this command: found in the workspace unless it is absolute.
+pub(crate) fn command(argv: &Argv, like: &Program) -> Program {
+    let program = std::path::Path::new(&like.directory.0).join(argv.program());
+    Program {
+        program: program.into(),
+        args: argv.args().iter().map(Into::into).collect(),
+        keeps: false,
+        ..like.clone()
+    }
+}
+
+fn number(port: &Port, env: &BTreeMap<String, std::ffi::OsString>) -> Result<NonZeroU16, NoPort> {
+    match port {
+        Port::Number(number) => Ok(*number),
+        Port::Variable(variable) => {
+            let found = env.get(variable.as_str()).map(|text| text.to_string_lossy().into_owned());
+            let number = found.as_ref().and_then(|text| text.parse().ok());
+            number.ok_or_else(|| NoPort { variable: variable.to_string(), found })
+        }
+    }
+}
+
+async fn connect(port: NonZeroU16) -> Result<TcpStream, String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.get()));
+    TcpStream::connect(address).await.map_err(|error| format!("failed: {error}"))
+}
+
+/// One request and the first line of its answer (RFC 9112): no more is needed, and no more is read of a
+/// program that says whatever it likes.
+async fn http(port: NonZeroU16, path: &str) -> Result<(), String> {
+    let mut stream = connect(port).await?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: fettle\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    );
+    let failed = |error: std::io::Error| format!("failed: {error}");
+    stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    let mut line = Vec::new();
+    while !line.contains(&b'\n') && line.len() < LONGEST_LINE {
+        let mut piece = [0; 256];
+        match stream.read(&mut piece).await.map_err(failed)? {
+            0 => break,
+            count => line.extend_from_slice(&piece[..count]),
+        }
+    }
+    match status_of(&line) {
+        Some(200..=399) => Ok(()),
+        Some(status) => Err(format!("answered {status}")),
+        None => Err("answered no HTTP".to_owned()),
+    }
+}
+
+/// The status of `HTTP/1.x NNN …`.
+fn status_of(answer: &[u8]) -> Option<u16> {
+    let line = answer.split(|byte| *byte == b'\n').next()?;
+    let rest = line.strip_prefix(b"HTTP/1.")?.get(1..)?.strip_prefix(b" ")?;
+    let digits = rest.get(..3)?;
+    let whole = rest.get(3).is_none_or(|byte| matches!(byte, b' ' | b'\r'));
+    std::str::from_utf8(digits).ok()?.parse().ok().filter(|_| whole)
+}
+
+/// Runs a command of the instance to its end; its last words are part of a bad answer.
+pub(crate) async fn run(
+    program: &Program,
+    launcher: &Launcher,
+    timeout: Duration,
+) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot be run: {error}");
+    let (output, input) = std::io::pipe().map_err(failed)?;
+    let launch = LaunchId::from(uuid::Uuid::now_v7());
+    let program = Program { launch: launch.to_string(), ..program.clone() };
+    let input = OwnedFd::from(input);
+    let streams = vec![input.try_clone().map_err(failed)?, input];
+    let made = launcher.launch(launch, program, streams).await;
+    let made = made.map_err(|unmade| format!("cannot be run: {unmade}"))?;
+    let mut output =
+        tokio::net::unix::pipe::Receiver::from_owned_fd(output.into()).map_err(failed)?;
+    let mut ending = Ending { launch, launcher, ended: false };
+    // Read while it runs, so that it never waits for a reader; only its last words are kept.
+    let mut words = Vec::new();
+    let read = async {
+        let mut piece = [0; 1024];
+        while let Ok(count @ 1..) = output.read(&mut piece).await {
+            words.extend_from_slice(&piece[..count]);
+            let surplus = words.len().saturating_sub(LAST_WORDS);
+            words.drain(..surplus);
+        }
+    };
+    let fate = tokio::time::timeout(timeout, async {
+        tokio::select! {
+            fate = made.fate.known() => fate,
+            fate = async { read.await; made.fate.known().await } => fate,
+        }
+    });
+    let fate = fate.await;
+    let words = String::from_utf8_lossy(&words).trim().replace(char::is_control, " ");
+    let words = if words.is_empty() { words } else { format!(": {words}") };
+    match fate {
+        Ok(FateOf::Ended(ended)) => {
+            ending.ended = true;
+            match ended.end {
+                launcher::End::Code(0) => Ok(()),
+                launcher::End::Code(code) => Err(format!("ended with code {code}{words}")),
+                launcher::End::Signal(signal) => {
+                    Err(format!("was ended by signal {signal}{words}"))
+                }
+            }
+        }
+        Ok(FateOf::LauncherLost) => Err("was lost with the launcher".to_owned()),
+        Err(_) => Err(format!("did not end within {timeout:?}{words}")),
+    }
+}
+
+/// Whatever becomes of a question, its process does not outlive it.
+struct Ending<'a> {
+    launch: LaunchId,
+    launcher: &'a Launcher,
+    ended: bool,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let (launch, launcher, ended) = (self.launch, self.launcher.clone(), self.ended);
+        let end = move || {
+            if !ended {
+                launcher.signal(launch, rustix::process::Signal::KILL.as_raw());
+            }
+            launcher.acknowledge(launch);
+        };
+        // Saying something to the launcher may take a moment. Without a runtime the manager is ending.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn_blocking(end));
+        }
+    }
+}
+
+/// Bytes of a status line that are read.
+const LONGEST_LINE: usize = 4096;
+/// Bytes of a command's output that are quoted.
+const LAST_WORDS: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_status_line_is_an_answer() {
+        for (answer, status) in [
+            ("HTTP/1.1 200 OK\r\n", Some(200)),
+            ("HTTP/1.0 503\r\n\r\n", Some(503)),
+            ("HTTP/1.1 301 Moved", Some(301)),
+            ("HTTP/1.1 20", None),
+            ("HTTP/1.1 2000 OK\r\n", None),
+            ("HTTP/2 200\r\n", None),
+            ("SSH-2.0-OpenSSH_9.2\r\n", None),
+            ("", None),
+        ] {
+            assert_eq!(status_of(answer.as_bytes()), status, "{answer}");
+        }
+    }
+}

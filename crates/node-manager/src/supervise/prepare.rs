@@ -1,0 +1,158 @@
+//! From an instance on disk to everything that its program begins with and is watched by. Reads only; what
+//! has to be opened or made for a launch is `launch`'s.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::Path;
+
+use durable::Disk;
+use launcher::{Limit, Program, Word};
+use model::policy::{Limits, StopPolicy};
+use model::{Envelope, InstanceId, LaunchId, RestartPolicy};
+
+use super::health::{Plan, command};
+use super::launch::LaunchError;
+use crate::inventory;
+use crate::layout::{self, VersionName};
+
+/// An instance that can be launched.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The program; its streams, its group and its socket are still to come.
+    pub(super) program: Program,
+    /// What it is watched by.
+    pub(super) plan: Plan,
+    /// What it may use, as its control group has it.
+    pub(super) limits: cgroup::Limits,
+}
+
+/// How a program is asked to end.
+#[derive(Debug)]
+pub(super) struct StopWay {
+    /// The envelope's words.
+    pub(super) policy: StopPolicy,
+    /// The command that asks, if there is one.
+    pub(super) command: Option<Program>,
+}
+
+/// Reads what a launch begins with. Blocking.
+pub(super) fn prepare(
+    disk: &Disk,
+    id: &InstanceId,
+    launch: LaunchId,
+) -> Result<Prepared, LaunchError> {
+    let (version, envelope) = envelope(disk, id)?;
+    let (program, env) = program(disk, id, &version, &envelope, launch)?;
+    let plan = Plan::new(
+        envelope.policies.ready.as_ref(),
+        envelope.policies.alive.as_ref(),
+        &env,
+        &program,
+    );
+    let plan = plan.map_err(|source| LaunchError::Port { instance: id.clone(), source })?;
+    Ok(Prepared { program, plan, limits: of_group(&envelope.policies.limits) })
+}
+
+/// What the envelope of the instance's version says about restarts. Blocking.
+pub(super) fn restart_policy(disk: &Disk, id: &InstanceId) -> Result<RestartPolicy, LaunchError> {
+    Ok(envelope(disk, id)?.1.restart)
+}
+
+/// How the instance's program is asked to end. Blocking.
+pub(super) fn stop_way(disk: &Disk, id: &InstanceId) -> Result<StopWay, LaunchError> {
+    let (version, envelope) = envelope(disk, id)?;
+    let policy = envelope.policies.stop.clone();
+    let command = match &policy.command {
+        None => None,
+        Some(argv) => {
+            let unused = LaunchId::from(uuid::Uuid::nil()); // each run of a command has its own
+            let (like, _) = program(disk, id, &version, &envelope, unused)?;
+            Some(command(argv, &like))
+        }
+    };
+    Ok(StopWay { policy, command })
+}
+
+fn envelope(disk: &Disk, id: &InstanceId) -> Result<(VersionName, Envelope), LaunchError> {
+    let version = inventory::instance_version(disk, id)?;
+    let envelope = inventory::envelope(disk, &id.installation, &version)?.0;
+    let envelope = envelope
+        .to_model()
+        .map_err(|source| LaunchError::Envelope { instance: id.clone(), source })?;
+    Ok((version, envelope))
+}
+
+type Environment = BTreeMap<String, OsString>;
+
+fn program(
+    disk: &Disk,
+    id: &InstanceId,
+    version: &VersionName,
+    envelope: &Envelope,
+    launch: LaunchId,
+) -> Result<(Program, Environment), LaunchError> {
+    let installation = inventory::installation(disk, &id.installation)?;
+    let absolute = |path: &Path| disk.root().join(path);
+    let path = |path: &Path| absolute(path).into_os_string();
+    let workspace = layout::workspace(id);
+    let mut env = BTreeMap::from([
+        ("PATH".to_owned(), OsString::from(MINIMAL_PATH)),
+        ("HOME".to_owned(), path(&workspace)),
+    ]);
+    // The envelope speaks after the node's defaults, the installation's overrides after the envelope, and
+    // the node's own variables last: no envelope can name them.
+    let stated = envelope.env.iter().chain(&installation.config.env);
+    env.extend(stated.map(|(name, value)| (name.to_string(), OsString::from(value))));
+    env.extend([
+        ("FETTLE_TITLE".to_owned(), envelope.title.to_string().into()),
+        ("FETTLE_VERSION".to_owned(), envelope.version.to_string().into()),
+        ("FETTLE_INSTALLATION".to_owned(), id.installation.to_string().into()),
+        ("FETTLE_INSTANCE".to_owned(), id.to_string().into()),
+        ("FETTLE_WORKSPACE".to_owned(), path(&workspace)),
+        ("FETTLE_PACKAGES".to_owned(), path(&layout::workspace_packages(id))),
+        ("FETTLE_LOGS".to_owned(), path(&layout::logs(id))),
+    ]);
+    let program = Program {
+        launch: launch.to_string(),
+        program: absolute(&layout::version(&id.installation, version).join(layout::BIN)).into(),
+        args: envelope.args.iter().chain(&installation.config.args).map(Word::from).collect(),
+        env: env.iter().map(|(name, value)| variable(name, value)).collect(),
+        directory: absolute(&workspace).into(),
+        limits: of_process(&envelope.policies.limits),
+        oom_score: None,
+        in_group: false,
+        joins: 0,
+        keeps: false,
+    };
+    Ok((program, env))
+}
+
+/// `NAME=value`
+pub(super) fn variable(name: &str, value: impl AsRef<std::ffi::OsStr>) -> Word {
+    let mut word = OsString::from(name);
+    word.push("=");
+    word.push(value);
+    Word(word)
+}
+
+/// What the kernel holds each process to by itself.
+fn of_process(limits: &Limits) -> Vec<Limit> {
+    let files = limits.open_files.map(|files| {
+        let files = Some(u64::from(files));
+        let resource = rustix::process::Resource::Nofile as u32;
+        Limit { resource, soft: files, hard: files }
+    });
+    files.into_iter().collect()
+}
+
+/// What it holds a program to with all that it starts. None of them is zero: the model's bounds.
+fn of_group(limits: &Limits) -> cgroup::Limits {
+    cgroup::Limits {
+        memory: limits.memory.and_then(|memory| NonZeroU64::new(memory.bytes())),
+        cpu: limits.cpu.and_then(|cpu| NonZeroU32::new(cpu.thousandths())),
+        tasks: limits.tasks.and_then(NonZeroU32::new),
+    }
+}
+
+const MINIMAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
