@@ -34,6 +34,10 @@ pub enum Change {
     Stop(StopRequest),
     /// Stop and start an instance.
     Restart(StopRequest),
+    /// `pause`
+    Pause(NameRequest),
+    /// `resume`
+    Resume(NameRequest),
     /// Remove an instance.
     Delete(DeleteRequest),
     /// Move an installation or instance to another version.
@@ -164,6 +168,8 @@ impl<'a> Node<'a> {
             Change::Start(body) => self.change(&route::START, id, body),
             Change::Stop(body) => self.change(&route::STOP, id, body),
             Change::Restart(body) => self.change(&route::RESTART, id, body),
+            Change::Pause(body) => self.change(&route::PAUSE, id, body),
+            Change::Resume(body) => self.change(&route::RESUME, id, body),
             Change::Delete(body) => self.change(&route::DELETE, id, body),
             Change::Update(body) => self.change(&route::UPDATE, id, body),
             Change::Revert(body) => self.change(&route::REVERT, id, body),
@@ -189,6 +195,8 @@ impl Change {
             Change::Start(_) => OperationKind::Start,
             Change::Stop(_) => OperationKind::Stop,
             Change::Restart(_) => OperationKind::Restart,
+            Change::Pause(_) => OperationKind::Pause,
+            Change::Resume(_) => OperationKind::Resume,
             Change::Delete(_) => OperationKind::Delete,
             Change::Update(_) => OperationKind::Update,
             Change::Revert(_) => OperationKind::Revert,

@@ -66,6 +66,10 @@ pub(crate) enum Command {
     Stop(StopArgs),
     /// Stop instances and start them again
     Restart(InstancesArgs),
+    /// Give instances no time any more; their processes stay
+    Pause(InstancesArgs),
+    /// Give paused instances time again
+    Resume(InstancesArgs),
     /// Move installations to a newer version, or instances to their installation's
     Update(UpdateArgs),
     /// Move installations or instances back to the version before

@@ -43,6 +43,8 @@ pub(crate) fn service(policy: Policy, core: Arc<Core>) -> Service<()> {
         .route(&route::START, start)
         .route(&route::STOP, stop)
         .route(&route::RESTART, restart)
+        .route(&route::PAUSE, pause)
+        .route(&route::RESUME, resume)
         .route(&route::DELETE, delete)
         .route(&route::UPDATE, update)
         .route(&route::REVERT, revert)
@@ -65,6 +67,7 @@ async fn status(State(core): Shared) -> Json<StatusBody> {
         config: core.config.file.as_ref().map(|file| file.display().to_string()),
         server: core.config.server.as_ref().map(ToString::to_string),
         profiles: Some(core.config.profiles.clone()),
+        enforced: Some(core.enforced()),
         warnings,
     })
 }
@@ -193,6 +196,24 @@ async fn restart(
     Json(request): Json<StopRequest>,
 ) -> Answer<OperationBody> {
     submit(core, id, caller, Request::Restart(named(&request.name)?, timed(request)?)).await
+}
+
+async fn pause(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<NameRequest>,
+) -> Answer<OperationBody> {
+    submit(core, id, caller, Request::Pause(named(&request.name)?)).await
+}
+
+async fn resume(
+    core: Shared,
+    id: Path<OperationId>,
+    caller: Calling,
+    Json(request): Json<NameRequest>,
+) -> Answer<OperationBody> {
+    submit(core, id, caller, Request::Resume(named(&request.name)?)).await
 }
 
 async fn delete(

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use cgroup::Groups;
+use cgroup::{Capability, Groups};
 use client::{Connection, Endpoint};
 use durable::record::RecordError;
 use durable::{Disk, DiskError, Kind, Lock, LockMode};
@@ -20,7 +20,7 @@ use launcher::Way;
 use model::{Caller, Digest, InstallationId, InstanceId, OperationId, Policy, Timestamp, Title};
 use unpacker::Unpacker;
 use wire::serve::{Service, blocking};
-use wire::v1::{InstallationBody, OriginBody, OverridesBody};
+use wire::v1::{EnforcedBody, InstallationBody, OriginBody, OverridesBody};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -355,6 +355,19 @@ impl Core {
                 Err(_) => std::future::pending().await,
             },
         }
+    }
+
+    /// What this node can hold programs to.
+    pub(crate) fn enforced(&self) -> Vec<EnforcedBody> {
+        let all = self.means.groups.capabilities().all();
+        let body = |(what, capability): (&str, &Capability)| {
+            let (by, why) = match capability {
+                Capability::Has { by, .. } => (Some(by.to_string()), None),
+                Capability::Lacks { why } => (None, Some(why.clone())),
+            };
+            EnforcedBody { what: what.to_owned(), by, why }
+        };
+        all.into_iter().map(body).collect()
     }
 
     /// The repository of this URL, or the node's own.

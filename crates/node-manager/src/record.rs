@@ -294,6 +294,8 @@ pub(crate) enum Request {
     Start(InstanceId),
     Stop(InstanceId, StopRequest),
     Restart(InstanceId, StopRequest),
+    Pause(InstanceId),
+    Resume(InstanceId),
     Delete(InstanceId, DeleteRequest),
     Update(Target, UpdateRequest),
     Revert(Target, RevertRequest),
@@ -343,6 +345,8 @@ impl Request {
             Request::Start(_) => OperationKind::Start,
             Request::Stop(..) => OperationKind::Stop,
             Request::Restart(..) => OperationKind::Restart,
+            Request::Pause(_) => OperationKind::Pause,
+            Request::Resume(_) => OperationKind::Resume,
             Request::Delete(..) => OperationKind::Delete,
             Request::Update(..) => OperationKind::Update,
             Request::Revert(..) => OperationKind::Revert,
@@ -365,6 +369,8 @@ impl Request {
             | Request::Revert(Target::Installation(id), _) => Some(id),
             Request::Start(id)
             | Request::Stop(id, _)
+            | Request::Pause(id)
+            | Request::Resume(id)
             | Request::Restart(id, _)
             | Request::Delete(id, _)
             | Request::Update(Target::Instance(id), _)
@@ -383,6 +389,8 @@ impl Request {
             Request::Create(request) => request.installation.to_string(),
             Request::Start(id)
             | Request::Stop(id, _)
+            | Request::Pause(id)
+            | Request::Resume(id)
             | Request::Restart(id, _)
             | Request::Delete(id, _) => id.to_string(),
             Request::Update(target, _) | Request::Revert(target, _) => target.to_string(),

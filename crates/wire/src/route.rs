@@ -91,6 +91,10 @@ table! {
     STOP = PUT "/v1/operations/{operation}/stop" Write;
     /// Stops and starts an instance.
     RESTART = PUT "/v1/operations/{operation}/restart" Write;
+    /// Gives an instance no time any more.
+    PAUSE = PUT "/v1/operations/{operation}/pause" Write;
+    /// Gives a paused instance time again.
+    RESUME = PUT "/v1/operations/{operation}/resume" Write;
     /// Removes an instance.
     DELETE = PUT "/v1/operations/{operation}/delete" Admin;
     /// Moves an installation to a newer version, or an instance to its installation's.

@@ -53,6 +53,18 @@ pub(crate) async fn restart(context: &Context, args: &InstancesArgs) -> Result<E
     change_all(context, &args.names, Takes::Instances, args.waiting, change).await
 }
 
+/// `fettle pause`
+pub(crate) async fn pause(context: &Context, args: &InstancesArgs) -> Result<Exit, Failure> {
+    let change = |target: &Target| Change::Pause(NameRequest { name: target.to_string() });
+    change_all(context, &args.names, Takes::Instances, args.waiting, change).await
+}
+
+/// `fettle resume`
+pub(crate) async fn resume(context: &Context, args: &InstancesArgs) -> Result<Exit, Failure> {
+    let change = |target: &Target| Change::Resume(NameRequest { name: target.to_string() });
+    change_all(context, &args.names, Takes::Instances, args.waiting, change).await
+}
+
 /// `fettle update`
 pub(crate) async fn update(context: &Context, args: &UpdateArgs) -> Result<Exit, Failure> {
     let to = args.to.as_deref().map(names::parse).transpose()?;

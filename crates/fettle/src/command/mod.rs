@@ -74,6 +74,8 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Start(args) => instance::start(context, args).await,
         Command::Stop(args) => instance::stop(context, args).await,
         Command::Restart(args) => instance::restart(context, args).await,
+        Command::Pause(args) => instance::pause(context, args).await,
+        Command::Resume(args) => instance::resume(context, args).await,
         Command::Update(args) => instance::update(context, args).await,
         Command::Revert(args) => instance::revert(context, args).await,
         Command::Delete(args) => instance::delete(context, args).await,

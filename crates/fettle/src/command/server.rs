@@ -205,6 +205,7 @@ fn status(policy: Policy, data: &Path, config: Option<&Path>) -> Service<()> {
         config: config.map(|file| file.display().to_string()),
         server: None,
         profiles: None,
+        enforced: None,
         warnings: vec![OPEN_TO_ALL.to_owned()],
     };
     let answer = move || std::future::ready(Json(body.clone()));

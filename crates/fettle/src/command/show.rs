@@ -227,6 +227,15 @@ pub(crate) fn status(body: &StatusBody) -> String {
         let names: Vec<&str> = profiles.iter().map(model::Profile::as_str).collect();
         rows.push(("profiles", names.join(" ")));
     }
+    for enforced in body.enforced.iter().flatten() {
+        let how = match (&enforced.by, &enforced.why) {
+            (Some(by), _) => format!("{}: by {by}", enforced.what),
+            (None, why) => {
+                format!("{}: no ({})", enforced.what, why.as_deref().unwrap_or("unknown"))
+            }
+        };
+        rows.push(("enforced", how));
+    }
     rows.extend(body.warnings.iter().map(|warning| ("warning", warning.clone())));
     fields(&rows)
 }

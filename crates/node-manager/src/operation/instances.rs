@@ -179,6 +179,17 @@ pub(super) async fn restart(
     result(&handle)
 }
 
+/// Gives an instance no time any more, or time again. What it has begun stays as it is.
+pub(super) async fn pause(
+    core: &Arc<Core>,
+    id: &InstanceId,
+    paused: bool,
+) -> Result<OperationResult, Failure> {
+    let (handle, _lock) = core.claim(id).await?;
+    handle.pause(paused).await?;
+    result(&handle)
+}
+
 /// Removes an instance with all that it has.
 pub(super) async fn delete(
     core: &Arc<Core>,

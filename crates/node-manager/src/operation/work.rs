@@ -88,6 +88,8 @@ async fn work(
         Request::Restart(id, request) => {
             instances::restart(core, entry, &id, request.timeout).await
         }
+        Request::Pause(id) => instances::pause(core, &id, true).await,
+        Request::Resume(id) => instances::pause(core, &id, false).await,
         Request::Delete(id, request) => instances::delete(core, entry, &id, request.stop).await,
         Request::Update(Target::Instance(id), request) => {
             instances::update(core, entry, &id, request.fresh_packages).await

@@ -117,7 +117,7 @@ impl Process {
             match group.kill() {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::warn!(%error, group = group.name(), "cannot be killed as one")
+                    tracing::warn!(%error, group = group.name(), "cannot be killed as one");
                 }
             }
         }
@@ -181,7 +181,7 @@ impl Process {
             match done {
                 Ok(_) => return,
                 Err(error) => {
-                    tracing::warn!(%error, group = group.name(), "cannot be frozen as one")
+                    tracing::warn!(%error, group = group.name(), "cannot be frozen as one");
                 }
             }
         }
@@ -394,8 +394,10 @@ mod tests {
     async fn a_process_with_another_start_time_is_not_adopted() {
         let pid = std::process::id();
         let start_ticks = start_ticks(pid).unwrap();
-        assert!(Process::adopt(ProcessRecord { pid, start_ticks }).is_some());
-        assert!(Process::adopt(ProcessRecord { pid, start_ticks: start_ticks + 1 }).is_none());
+        assert!(Process::adopt(ProcessRecord { pid, start_ticks }, None).is_some());
+        assert!(
+            Process::adopt(ProcessRecord { pid, start_ticks: start_ticks + 1 }, None).is_none()
+        );
     }
 
     proptest! {

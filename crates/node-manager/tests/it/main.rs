@@ -8,6 +8,7 @@ mod access;
 mod cable;
 mod crash;
 mod failures;
+mod health;
 mod interrupted;
 mod journey;
 mod links;

@@ -27,7 +27,7 @@ pub use policy::{
     AliveBody, HttpBody, InvalidPolicy, LimitsBody, LogsBody, PoliciesBody, ReadyBody, StopBody,
     TcpBody, Unknown, UpdateBody,
 };
-pub use status::StatusBody;
+pub use status::{EnforcedBody, StatusBody};
 pub use store::{
     CollectedBody, DamageBody, DamageKind, GarbageKind, GarbageLine, RepairedBody, StoreRequest,
     VerifiedBody,

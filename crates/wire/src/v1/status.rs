@@ -18,6 +18,20 @@ pub struct StatusBody {
     pub server: Option<String>,
     /// What a node can run, the best first.
     pub profiles: Option<Vec<Profile>>,
+    /// What a node can hold programs to, and by what.
+    #[serde(default)]
+    pub enforced: Option<Vec<EnforcedBody>>,
     /// What it does not check, in words.
     pub warnings: Vec<String>,
+}
+
+/// One thing that a node may hold programs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnforcedBody {
+    /// `memory`, `cpu`, `tasks`, `kill` (of all that a program started), `freeze` and so on.
+    pub what: String,
+    /// By what; `null`: it cannot be.
+    pub by: Option<String>,
+    /// Why it cannot be.
+    pub why: Option<String>,
 }

@@ -192,13 +192,21 @@ impl Watcher {
         let mut asking = pin!(ask(Instant::now()));
         loop {
             tokio::select! {
-                said = self.heard() => for said in said {
-                    match said {
-                        Said::Ready if asked.is_none() => return Ok(()),
-                        Said::Longer(micros) => deadline = deadline.max(Instant::now() + bounded(micros)),
-                        other => self.pass_on(other).await,
+                said = self.heard() => {
+                    let mut is_ready = false;
+                    for said in said {
+                        match said {
+                            Said::Ready => is_ready = asked.is_none(),
+                            Said::Longer(micros) => {
+                                deadline = deadline.max(Instant::now() + bounded(micros));
+                            }
+                            other => self.pass_on(other).await,
+                        }
                     }
-                },
+                    if is_ready {
+                        return Ok(());
+                    }
+                }
                 () = tokio::time::sleep_until(deadline) => {
                     return Err(format!("it was not ready within {within:?}: {last}"));
                 }
