@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_command_has_a_program_no_nul_and_an_end() {
         let argv = |words: &[&str]| {
-            Argv::try_from(words.iter().map(|w| w.to_string()).collect::<Vec<_>>())
+            Argv::try_from(words.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         assert_eq!(argv(&[]), Err(InvalidArgv::Empty));
         assert_eq!(argv(&["", "a"]), Err(InvalidArgv::Empty));

@@ -25,11 +25,12 @@ fn notify(text: &str) -> std::io::Result<()> {
 
 fn answer(port: &str, file: &str) -> std::io::Result<()> {
     let listener = TcpListener::bind(format!("127.0.0.1:{port}"))?;
+    let mut silent = Vec::new();
     loop {
         let (mut stream, _) = listener.accept()?;
         let status = std::fs::read_to_string(file).unwrap_or_default();
         if status.trim() == "silence" {
-            std::mem::forget(stream); // open, and never answered
+            silent.push(stream); // open, and never answered
             continue;
         }
         let mut request = [0; 1024];

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::time::Duration;
 
 use launcher::Program;
@@ -163,21 +164,30 @@ pub(crate) async fn run(
     let mut ending = Ending { launch, launcher, ended: false };
     // Read while it runs, so that it never waits for a reader; only its last words are kept.
     let mut words = Vec::new();
-    let read = async {
-        let mut piece = [0; 1024];
-        while let Ok(count @ 1..) = output.read(&mut piece).await {
-            words.extend_from_slice(&piece[..count]);
-            let surplus = words.len().saturating_sub(LAST_WORDS);
-            words.drain(..surplus);
+    let fate = {
+        let mut reading = pin!(async {
+            let mut piece = [0; 1024];
+            while let Ok(count @ 1..) = output.read(&mut piece).await {
+                words.extend_from_slice(&piece[..count]);
+                let surplus = words.len().saturating_sub(LAST_WORDS);
+                words.drain(..surplus);
+            }
+        });
+        let mut is_read = false;
+        let fate = tokio::time::timeout(timeout, async {
+            tokio::select! {
+                () = &mut reading => is_read = true,
+                _ = made.fate.known() => {}
+            }
+            made.fate.known().await
+        });
+        let fate = fate.await;
+        // What it wrote is there; what it started may have the pipe open for ever.
+        if !is_read && fate.is_ok() {
+            let _ = tokio::time::timeout(DRAINED_WITHIN, reading).await;
         }
+        fate
     };
-    let fate = tokio::time::timeout(timeout, async {
-        tokio::select! {
-            fate = made.fate.known() => fate,
-            fate = async { read.await; made.fate.known().await } => fate,
-        }
-    });
-    let fate = fate.await;
     let words = String::from_utf8_lossy(&words).trim().replace(char::is_control, " ");
     let words = if words.is_empty() { words } else { format!(": {words}") };
     match fate {
@@ -221,6 +231,8 @@ impl Drop for Ending<'_> {
 
 /// Bytes of a status line that are read.
 const LONGEST_LINE: usize = 4096;
+/// How long what a command wrote may take to be read after its end.
+const DRAINED_WITHIN: Duration = Duration::from_millis(200);
 /// Bytes of a command's output that are quoted.
 const LAST_WORDS: usize = 512;
 
