@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, open, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, chmodat, open, unlinkat};
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
@@ -202,6 +202,8 @@ fn start(way: &Way, directory: BorrowedFd<'_>) -> Result<Called, ReachError> {
         }
         let listener = new_socket()?;
         bind(&listener, &address(directory)?)?;
+        // Nobody listens yet, so nobody was let in before.
+        chmodat(directory, SOCKET, Mode::RUSR | Mode::WUSR, AtFlags::empty())?;
         listen(&listener, BACKLOG)?;
         let ours = call(directory)?.ok_or(io::ErrorKind::ConnectionRefused)?;
         Ok::<_, io::Error>((listener, ours))

@@ -74,6 +74,7 @@ fn the_tree_of_a_node_is_the_one_that_is_drawn() {
             "run/ 700".to_owned(),
             format!("run/{}/ 700", boot.trim()),
             format!("run/{}/drawn.1.1 600", boot.trim()),
+            format!("run/{}/launcher.sock 600", boot.trim()),
             "staging/ 700".to_owned(),
             "store/ 755".to_owned(),
             "store/blobs/ 755".to_owned(),

@@ -148,7 +148,7 @@ fn what_was_left_out_of_an_archive_is_said_in_the_notes() {
         let installed = world.json(&["install", "demo/odd"]);
         let shown = world.json(&["operation", "show", installed["operation"].as_str().unwrap()]);
         let notes = shown["notes"].to_string();
-        for said in ["the owners of 1 entries", "set-user-id", "out of directories"] {
+        for said in ["the owners of 1 entry", "set-user-id", "out of directories"] {
             assert!(notes.contains(said), "{notes}");
         }
     });

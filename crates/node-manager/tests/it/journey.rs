@@ -254,7 +254,7 @@ const EXPECTED: &str = "\
 0700 trash/
 0700 run/
 0700 run/<boot>/
-0755 run/<boot>/launcher.sock
+0600 run/<boot>/launcher.sock
 0600 run/<boot>/weather.1.1
 0755 operations/
 0600 operations/<operation>
