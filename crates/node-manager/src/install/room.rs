@@ -260,4 +260,35 @@ mod tests {
         assert_eq!(usual_reserve(1 << 40), 64 << 20);
         assert_eq!(usual_reserve(100 << 20), 2 << 20);
     }
+
+    /// On whatever file system the tests run; ext4's directories are the ones that the bound is about.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "nothing is to last")]
+    fn directories_with_many_names_take_no_more_than_is_said() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        for (count, length) in [(40u32, 20usize), (3000, 12), (3000, 200)] {
+            let inside = dir.path().join(format!("{count}-{length}"));
+            std::fs::create_dir(&inside).unwrap();
+            let original = inside.join("original");
+            std::fs::write(&original, "").unwrap();
+            for number in 0..count {
+                let name = format!("{:0length$}", number.wrapping_mul(2_654_435_761));
+                std::fs::hard_link(&original, inside.join(name)).unwrap();
+            }
+            let measured = Measured {
+                entries: u64::from(count) + 1,
+                unpacked_bytes: 0,
+                largest_file: 0,
+                inodes: 2,
+                deepest_path: u32::try_from(length).unwrap(),
+                disk_bytes: BLOCK,
+                window: 0,
+            };
+            let taken = std::fs::metadata(&inside).unwrap().blocks() * 512;
+            let said = of_files(&measured).bytes;
+            println!("{count} names of {length} bytes take {taken}, {said} were said");
+            assert!(taken <= said, "{taken} bytes where {said} were said");
+        }
+    }
 }

@@ -283,4 +283,22 @@ mod tests {
             MediaInfo { encoding: Some(model::Encoding::Xz), ..MediaInfo::from_file_name("a.zip") };
         assert!(Form::of(Digest::of(b""), &zipped).is_err());
     }
+
+    /// Only whoever has the lock of the digest may close it: it may be open because it is being mended.
+    #[test]
+    fn a_look_at_a_tree_leaves_one_that_is_open_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::create(dir.path()).unwrap();
+        let unpacker = Unpacker::new(unpacker::Isolation::Inline);
+        let store = Store::new(disk.clone(), unpacker, Limits::default());
+        let Ok(Form::Tree(key)) = form("a.tar") else { panic!("a tree") };
+        let mode = || disk.metadata(&layout::tree(&key)).unwrap().unwrap().mode;
+        assert!(!store.has_closed_tree(&key).unwrap() && !store.has_tree(&key).unwrap());
+        disk.make_dir(&layout::tree(&key), 0o755).unwrap();
+        assert!(!store.has_closed_tree(&key).unwrap());
+        assert_eq!(mode(), 0o755);
+        assert!(store.has_tree(&key).unwrap());
+        assert_eq!(mode(), 0o555);
+        assert!(store.has_closed_tree(&key).unwrap());
+    }
 }

@@ -139,3 +139,57 @@ fn directories(disk: &Disk, path: &Path) -> Result<Vec<PathBuf>, DiskError> {
     let entries = disk.list(path)?.into_iter().filter(is_directory);
     Ok(entries.map(|entry| path.join(entry.name)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// A node with one installation whose instances each have a link.
+    fn instances(disk: &Disk, count: u32) -> PathBuf {
+        let installation = layout::apps().join("app-x/installation-1");
+        disk.make_dir(&installation.join("instances"), 0o755).unwrap();
+        let overrides = PackagesRecord { packages: BTreeMap::new() };
+        record::write(disk, &installation.join(layout::PACKAGES), &overrides).unwrap();
+        for number in 0..count {
+            let mut staged = disk.stage_dir().unwrap();
+            for package in ["p", "q", "r"] {
+                let link = Path::new("packages/1-1.0.0").join(package);
+                staged.symlink(&link, b"somewhere", None, false).unwrap();
+            }
+            let name = installation.join(format!("instances/instance-{number}"));
+            let from = disk.root().join("staging").join(staged.path().file_name().unwrap());
+            std::fs::rename(from, disk.root().join(&name)).unwrap();
+        }
+        installation.join("instances")
+    }
+
+    #[test]
+    fn an_instance_that_is_deleted_in_the_meantime_is_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::create(dir.path()).unwrap();
+        let (count, done) = (400, AtomicBool::new(false));
+        let instances = instances(&disk, count);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..count {
+                    let name = format!("instance-{number}");
+                    let from = disk.root().join(&instances).join(&name);
+                    std::fs::rename(from, disk.root().join("trash").join(&name)).unwrap();
+                    std::thread::sleep(std::time::Duration::from_micros(500));
+                }
+                done.store(true, Ordering::SeqCst);
+            });
+            let mut looks = 0;
+            while !done.load(Ordering::SeqCst) {
+                if let Err(error) = linked(&disk) {
+                    panic!("after {looks} looks: {error}");
+                }
+                looks += 1;
+            }
+        });
+        assert_eq!(linked(&disk).unwrap(), BTreeSet::new());
+    }
+}

@@ -311,3 +311,30 @@ impl Drop for SmallDisk {
         let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
+
+/// Copies are made of a tree while directories of it are thrown away by a repair: one waits for the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_tree_that_is_being_mended_is_whole() {
+    let world = World::start().await;
+    publish(&world, "1.0.0", true).await;
+    let machine = Machine::start(&world).await;
+    let id = instance(&machine).await;
+    let tree = crate::repair::tree(&machine.root, &model(&world, "1.0.0"));
+    let files = tree.join("files");
+    for _ in 0..3 {
+        crate::repair::chmod(&files, 0o755);
+        for directory in 0..40 {
+            let extra = files.join(format!("extra-{directory:02}"));
+            std::fs::create_dir(&extra).unwrap();
+            (0..10).for_each(|n| std::fs::write(extra.join(n.to_string()), "x").unwrap());
+        }
+        crate::repair::chmod(&files, 0o555);
+        let copying = async {
+            for _ in 0..4 {
+                machine.done(create(&id.installation, false)).await;
+            }
+        };
+        futures_util::future::join(machine.done(crate::machine::repair()), copying).await;
+        assert!(!files.join("extra-00").exists());
+    }
+}
