@@ -98,10 +98,13 @@ impl Needs {
             need.runs |= wanted.package.is_none();
             need.names.push(name);
             need.trees.extend(tree);
-            if let Form::Tree(key) = wanted.form
-                && !need.forms.iter().any(|(known, _)| *known == key)
-            {
-                need.forms.push((key, wanted.pin.clone()));
+            if let Form::Tree(key) = wanted.form {
+                match need.forms.iter_mut().find(|(known, _)| *known == key) {
+                    None => need.forms.push((key, wanted.pin.clone())),
+                    // Figures are better than the limits for what has none.
+                    Some((_, pin)) if pin.measured.is_none() => *pin = wanted.pin.clone(),
+                    Some(_) => {}
+                }
             }
             if !need.pins.contains(&wanted.pin) {
                 need.pins.push(wanted.pin);

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use wire::v1::DamageBody;
 
-use crate::machine::{Machine, uninstall};
-use crate::repair::{publish, repaired, tree, verified};
+use crate::machine::{Machine, install, uninstall};
+use crate::repair::{chmod, publish, repaired, tree, verified};
 use crate::world::World;
 
 fn lines(damages: &[DamageBody]) -> Vec<String> {
@@ -141,3 +141,29 @@ async fn what_comes_and_goes_in_the_meantime_is_no_damage() {
     stop.store(true, std::sync::atomic::Ordering::SeqCst);
     checker.await.unwrap();
 }
+
+/// A version that is laid out while its blob is replaced must not keep the file that was wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_installed_while_a_blob_is_mended_has_the_right_one() {
+    let world = World::start().await;
+    let (_, notes) = publish(&world, "a", "1.0.0").await;
+    let machine = Machine::start(&world).await;
+    machine.install(install("a")).await;
+    let blob = crate::repair::blob(&machine.root, &notes);
+    for _ in 0..ROUNDS {
+        chmod(&blob, 0o644);
+        fs::write(&blob, "wrong").unwrap();
+        chmod(&blob, 0o444);
+        let installing = async {
+            for _ in 0..4 {
+                machine.install(install("a")).await;
+            }
+        };
+        let (mended, ()) = futures_util::future::join(repaired(&machine), installing).await;
+        assert_eq!((mended.blobs, mended.damaged), (1, 0), "{mended:#?}");
+        let found = verified(&machine).await;
+        assert_eq!(found.damaged, 0, "{found:#?}");
+    }
+}
+
+const ROUNDS: usize = 10;
