@@ -210,3 +210,35 @@ fn is_program(disk: &Disk, file: &Path) -> bool {
 }
 
 const RECORD: u32 = 0o600;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Links to bytes that are being replaced would keep those that were wrong.
+    #[test]
+    fn nothing_is_laid_out_while_names_of_blobs_are_put_right() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::create(dir.path()).unwrap();
+        let unpacker = unpacker::Unpacker::new(unpacker::Isolation::Inline);
+        let store = Store::new(disk, unpacker, archive::Limits::default());
+        let body = include_str!("../../../wire/golden/v1/envelope.json");
+        let published: EnvelopeBody = serde_json::from_str(body).unwrap();
+        let overrides = PackagesRecord { packages: BTreeMap::new() };
+        let content = VersionContent::new(published, &overrides, None).unwrap();
+        let version = VersionName { number: 1, version: content.effective.version.clone() };
+        let id: InstallationId = "a/1".parse().unwrap();
+        let alone = store.alone();
+        let (sender, done) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| sender.send(lay_out_version(&store, &id, &version, &content).is_ok()));
+            assert!(done.recv_timeout(Duration::from_millis(200)).is_err(), "it has not waited");
+            drop(alone);
+            // The blob of this envelope is not there: that is found out now, and not before.
+            assert!(!done.recv().unwrap());
+        });
+    }
+}

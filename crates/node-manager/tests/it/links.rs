@@ -166,4 +166,4 @@ async fn what_is_installed_while_a_blob_is_mended_has_the_right_one() {
     }
 }
 
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 3;
