@@ -141,6 +141,7 @@ fn directories(disk: &Disk, path: &Path) -> Result<Vec<PathBuf>, DiskError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "what is made and removed here need not last")]
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicBool, Ordering};
