@@ -62,6 +62,40 @@ fn at_the_bound_of_the_file_system_a_name_gets_a_copy_and_further_names_are_its(
     assert_eq!(disk.read_link(p("tree/d/link.c")).unwrap().unwrap(), p("original"));
 }
 
+#[test]
+fn at_the_bound_a_version_and_a_name_that_is_wrong_get_a_copy_and_one_that_is_right_stays() {
+    let scratch = Scratch::new();
+    let root = scratch.path().join("root");
+    Disk::create(&root).unwrap();
+    let recorder = Recorder::new(scratch.path()).unwrap();
+    let disk = Disk::open_recorded(&root, &recorder).unwrap();
+    disk.create_new(p("blob"), b"content", 0o555).unwrap();
+    disk.create_new(p("name"), b"wrong", 0o444).unwrap();
+    let facts = |path: &str| root.join(path).symlink_metadata().unwrap();
+    let full = |at| recorder.play(Script::FailOnce { at, errno: Errno::MLINK.raw_os_error() });
+    full(0);
+    assert!(!disk.relink(p("blob"), p("name"), || false).unwrap());
+    assert_eq!(disk.read(p("name"), 9).unwrap().unwrap(), b"wrong");
+    full(0);
+    assert!(disk.relink(p("blob"), p("name"), || true).unwrap());
+    recorder.play(Script::Nothing);
+    assert_eq!(disk.read(p("name"), 9).unwrap().unwrap(), b"content");
+    let (blob, name) = (facts("blob"), facts("name"));
+    assert!(blob.ino() != name.ino() && (blob.mode(), blob.mtime()) == (name.mode(), name.mtime()));
+    assert!(disk.list(p("staging")).unwrap().is_empty());
+    assert!(disk.relink(p("blob"), p("name"), || true).unwrap());
+    assert!(!disk.relink(p("blob"), p("name"), || true).unwrap());
+    assert_eq!(facts("name").ino(), blob.ino());
+
+    let mut tree = disk.stage_dir().unwrap();
+    full(0);
+    tree.link_from(p("blob"), p("bin")).unwrap();
+    recorder.play(Script::Nothing);
+    tree.publish(p("version"), Seal::Writable).unwrap();
+    let copy = facts("version/bin");
+    assert!(copy.ino() != blob.ino() && (copy.mode(), copy.len()) == (blob.mode(), 7));
+}
+
 /// ext4 gives a file 65,000 names; where the temporary directory is on another file system, they are just
 /// many.
 #[test]

@@ -119,6 +119,12 @@ pub(crate) fn installation(id: &InstallationId) -> PathBuf {
     app(&id.title).join(format!("installation-{}", id.number))
 }
 
+/// The directory of the installation that something below it belongs to.
+pub(crate) fn installation_of(path: &Path) -> Option<&Path> {
+    let depth = apps().components().count() + 2;
+    path.ancestors().find(|above| above.components().count() == depth)
+}
+
 /// One version of an installation.
 pub(crate) fn version(id: &InstallationId, version: &VersionName) -> PathBuf {
     installation(id).join(version.to_string())

@@ -104,16 +104,33 @@ impl Disk {
         })
     }
 
-    /// Makes `to` a further name of the file `from`, by one rename over whatever file has it now.
-    pub fn relink(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+    /// Makes `to` a further name of the file `from`, by one rename over whatever file has it now: `false` if
+    /// it is one already.
+    ///
+    /// Where the file system gives `from` no more names, `to` becomes a copy of it, unless `copy` says that
+    /// what is there can stay: then that is `false` too.
+    pub fn relink(
+        &self,
+        from: &Path,
+        to: &Path,
+        copy: impl FnOnce() -> bool,
+    ) -> Result<bool, DiskError> {
         self.on(Verb::Link, to, || {
             let (from_dir, from_name) = self.open_parent(from)?;
             let (to_dir, to_name) = self.open_parent(to)?;
             let is = if_there(read::stat(to_dir.as_fd(), to_name))?.map(|stat| stat.ino);
-            if is != Some(read::stat(from_dir.as_fd(), from_name)?.ino) {
-                let (staged, ()) = self.under_fresh_name(|fresh| {
+            let is_to_change = is != Some(read::stat(from_dir.as_fd(), from_name)?.ino);
+            if is_to_change {
+                let linked = self.under_fresh_name(|fresh| {
                     self.gate().link(from_dir.as_fd(), from_name, self.staging(), fresh)
-                })?;
+                });
+                let (staged, ()) = match linked {
+                    Err(error) if error.raw_os_error() == Some(Errno::MLINK.raw_os_error()) => {
+                        let to = (to_dir.as_fd(), to_name);
+                        return Ok(copy() && self.copy_over((from_dir.as_fd(), from_name), to)?);
+                    }
+                    linked => linked?,
+                };
                 let renamed =
                     self.gate().rename(self.staging(), &staged, to_dir.as_fd(), to_name, false);
                 if renamed.is_err() {
@@ -122,7 +139,8 @@ impl Disk {
                 }
                 renamed?;
             }
-            self.gate().sync_dir(to_dir.as_fd())
+            self.gate().sync_dir(to_dir.as_fd())?;
+            Ok(is_to_change)
         })
     }
 

@@ -8,9 +8,12 @@
 //! crash in between leaves it open; [`Disk::close_tree`] closes it.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+
+use rustix::io::Errno;
 
 use super::{CLOSED, OPEN, Seal, Tree, Way, copy};
 use crate::disk::Disk;
@@ -41,6 +44,22 @@ impl Disk {
         })
     }
 
+    /// Makes a name that of a copy of a file, of the same mode and time: always `true`.
+    pub(crate) fn copy_over(
+        &self,
+        (from_dir, from_name): (BorrowedFd<'_>, &OsStr),
+        (to_dir, to_name): (BorrowedFd<'_>, &OsStr),
+    ) -> io::Result<bool> {
+        let mut aside = self.stage_dir().map_err(DiskError::into_source)?;
+        let (copy, called) = (OsStr::new("copy"), aside.path().join("copy"));
+        copy::twin(&mut aside.tree, (from_dir, from_name, &called), Path::new(copy))
+            .map_err(DiskError::into_source)?;
+        self.gate().sync_fs(to_dir)?;
+        self.gate().rename(aside.tree.top.as_fd(), copy, to_dir, to_name, false)?;
+        self.gate().sync_dir(to_dir)?;
+        Ok(true)
+    }
+
     /// Closes the top of a read-only tree whose publication a crash may have cut short. Repeating it
     /// is harmless.
     pub fn close_tree(&self, path: &Path) -> Result<(), DiskError> {
@@ -57,12 +76,20 @@ impl Disk {
 }
 
 impl StagedDir {
-    /// Gives the file `from` of the same disk the further name `path` in this tree.
+    /// Gives the file `from` of the same disk the further name `path` in this tree; where the file system
+    /// gives it no more names, a copy of it.
     pub fn link_from(&mut self, from: &Path, path: &Path) -> Result<(), DiskError> {
         let disk = self.disk.clone();
         self.tree.run(path, |tree| {
             let (from_dir, from_name) = disk.open_parent(from)?;
-            tree.link_into(from_dir.as_fd(), from_name, path, false)
+            match tree.link_into(from_dir.as_fd(), from_name, path, false) {
+                Err(error) if error.raw_os_error() == Some(Errno::MLINK.raw_os_error()) => {
+                    let called = disk.root().join(from);
+                    copy::twin(tree, (from_dir.as_fd(), from_name, &called), path)
+                        .map_err(DiskError::into_source)
+                }
+                linked => linked,
+            }
         })
     }
 
@@ -87,14 +114,14 @@ impl StagedDir {
     }
 
     /// Removes what is left of it, and says if that fails; dropping it then is a second attempt.
-    pub(super) fn discard(mut self) -> std::io::Result<()> {
+    pub(super) fn discard(mut self) -> io::Result<()> {
         let thrown = self.disk.throw(self.disk.staging(), &self.name)?;
         self.published = true; // nothing has its name any more
         self.disk.delete(thrown)
     }
 
     /// Its directory.
-    pub(super) fn top(&self) -> std::os::fd::BorrowedFd<'_> {
+    pub(super) fn top(&self) -> BorrowedFd<'_> {
         self.tree.top.as_fd()
     }
 

@@ -46,8 +46,8 @@ pub(crate) fn first_times() -> Vec<Workload> {
             "relink",
             vec![
                 step(|disk| disk.replace(p("other"), b"other content", 0o444)),
-                step(|disk| disk.relink(p("old"), p("other"))),
-                step(|disk| disk.relink(p("old"), p("fresh"))),
+                step(|disk| disk.relink(p("old"), p("other"), || true).map(drop)),
+                step(|disk| disk.relink(p("old"), p("fresh"), || true).map(drop)),
             ],
         ),
         workload("remove", vec![step(|disk| disk.remove(p("old")))]),
@@ -69,7 +69,10 @@ pub(crate) fn repeats() -> Vec<Workload> {
         },
         Workload { steps: vec![step(|disk| disk.point(p("link"), p("target")))], ..blank("point") },
         Workload { steps: vec![step(|disk| disk.link(p("old"), p("again")))], ..blank("link") },
-        Workload { steps: vec![step(|disk| disk.relink(p("old"), p("again")))], ..blank("relink") },
+        Workload {
+            steps: vec![step(|disk| disk.relink(p("old"), p("again"), || true).map(drop))],
+            ..blank("relink")
+        },
         Workload { steps: vec![step(|disk| disk.remove(p("old")))], ..blank("remove") },
         Workload { steps: vec![step(|disk| disk.discard(p("old")))], ..blank("discard") },
         Workload { steps: vec![step(|disk| disk.make_dir(p("dir"), 0o755))], ..blank("make_dir") },

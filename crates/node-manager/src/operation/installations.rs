@@ -85,9 +85,9 @@ pub(super) async fn install(
 /// Removes an installation that could not be finished, unless it has an instance: that one was made and
 /// could not be started, and is there to be looked at. What is said to have failed must not turn up later.
 async fn take_back(core: &Arc<Core>, id: &InstallationId) {
-    let (disk, owned) = (core.disk.clone(), id.clone());
-    let taken_back = blocking(move || match inventory::instances(&disk, &owned) {
-        Ok(instances) if instances.is_empty() => disk.discard(&layout::installation(&owned)),
+    let (store, owned) = (core.store.clone(), id.clone());
+    let taken_back = blocking(move || match inventory::instances(store.disk(), &owned) {
+        Ok(instances) if instances.is_empty() => store.discard_installation(&owned),
         _ => Ok(()),
     });
     if let Err(error) = taken_back.await {
@@ -115,8 +115,8 @@ pub(super) async fn uninstall(
     }
     let result = OperationResult::Installation(body);
     entry.foresee(result.clone()).await?;
-    let (disk, path) = (core.disk.clone(), layout::installation(id));
-    blocking(move || disk.discard(&path)).await?;
+    let (store, owned) = (core.store.clone(), id.clone());
+    blocking(move || store.discard_installation(&owned)).await?;
     Ok(result)
 }
 

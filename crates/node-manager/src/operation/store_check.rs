@@ -60,7 +60,7 @@ pub(super) async fn repair(
     for (digest, content) in of {
         let _digest = core.digest_locks.lock(&digest).await;
         let (findings, need) = look(core, entry, digest, content).await?;
-        if !findings.is_empty() {
+        if !findings.is_empty() || findings.want_names() {
             mended.digest(core, entry, digest, findings, need).await;
         }
     }

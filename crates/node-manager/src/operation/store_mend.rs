@@ -22,7 +22,7 @@ use crate::install::{
 };
 use crate::layout;
 use crate::node::Core;
-use crate::store::{Broken, Findings, Need, Needs, Owner, Store, Wrong, chain};
+use crate::store::{Broken, Findings, Need, Needs, Owner, Store, Wrong, chain, is_right};
 
 /// What was mended, and what could not be.
 #[derive(Default)]
@@ -63,8 +63,15 @@ impl Mended {
         let _instance = match &broken.owner {
             Owner::Instance(id) => match core.claim(id).await {
                 Ok((_, lock)) => Some(lock),
-                // One that cannot be used has no owner, and nobody deletes it.
-                Err(Failure::NotFound { .. }) => None,
+                // One that cannot be used has no owner, and nobody deletes it; else it went meanwhile.
+                Err(Failure::NotFound { .. }) => {
+                    let (store, path) = (core.store.clone(), layout::instance(id));
+                    let there = blocking(move || store.disk().metadata(&path)).await;
+                    if matches!(there, Ok(None)) {
+                        return;
+                    }
+                    None
+                }
                 Err(busy) => return self.left.add_broken(&broken, Some(&busy.to_string())),
             },
             _ => None,
@@ -106,7 +113,7 @@ impl Mended {
         let owned = core.clone();
         let (names, trees, left) = blocking(move || {
             let mut left = Damages::default();
-            let names = match findings.blob.is_some() || !findings.names.is_empty() {
+            let names = match findings.want_names() {
                 true => relink(&owned.store, &digest, &need, &mut left),
                 false => 0,
             };
@@ -147,9 +154,9 @@ async fn from_another_name(store: &Store, digest: &Digest, intact: &Path) -> Res
     let blob = store.blobs().path_of(layout::key(digest));
     let linked = blocking(move || {
         free_of_directories(&store, &blob)?;
-        store.disk().relink(&intact, &blob)
+        store.disk().relink(&intact, &blob, || true)
     });
-    linked.await.map_err(|error| chain(&error))
+    linked.await.map(drop).map_err(|error| chain(&error))
 }
 
 /// Makes the directories above a file's name, and throws one away that has the name.
@@ -187,14 +194,17 @@ async fn fetch(core: &Arc<Core>, need: &Need) -> Result<(), String> {
     Err(format!("it cannot be fetched again: {}", why.join("; ")))
 }
 
-/// Gives the blob its mode and lets every name in versions be a name of it; how many were not. Alone with
-/// the store, and with what is needed at this moment: a version that is laid out just now has its link
-/// to what was there before, or to what is there now and then is not looked for.
+/// Gives the blob its mode and lets every name in versions be a name of it; how many were not. Where the file
+/// system gives the blob no more names, a copy of the same bytes and mode stays, and what is wrong gets one.
+///
+/// Alone with the store, and with what is needed at this moment: a version that is laid out just now has its
+/// link to what was there before, or to what is there now and then is not looked for; and none goes, whose
+/// directories would be made again.
 fn relink(store: &Store, digest: &Digest, need: &Need, left: &mut Damages) -> u64 {
     let _alone = store.alone();
     let disk = store.disk();
-    let needs = Needs::read(disk).ok();
-    let need = needs.as_ref().and_then(|needs| needs.of.get(digest)).unwrap_or(need);
+    let now = Needs::read(disk).map(|mut needs| needs.of.remove(digest).unwrap_or_default());
+    let need = now.as_ref().unwrap_or(need);
     let blob = store.blobs().path_of(layout::key(digest));
     let mut failed = |path: Option<&Path>, error: DiskError| {
         let path = path.map(|path| path.display().to_string());
@@ -220,8 +230,9 @@ fn relink(store: &Store, digest: &Digest, need: &Need, left: &mut Damages) -> u6
         if matches!(disk.metadata(name), Ok(Some(stat)) if Some(stat.ino) == ino) {
             continue;
         }
-        match free_of_directories(store, name).and_then(|()| disk.relink(&blob, name)) {
-            Ok(()) => mended += 1,
+        let wanted = || !is_right(store, name, digest, need);
+        match free_of_directories(store, name).and_then(|()| disk.relink(&blob, name, wanted)) {
+            Ok(changed) => mended += u64::from(changed),
             Err(error) => failed(Some(name), error),
         }
     }

@@ -27,6 +27,9 @@ pub(crate) struct Findings {
     pub(crate) intact: Option<PathBuf>,
     /// Names of the blob in versions, and what is wrong with each.
     pub(crate) names: Vec<(PathBuf, String)>,
+    /// So many names are files of their own, of the right bytes and mode: no damage, since a blob that has
+    /// all names that its file system gives a file gets a copy; see [`Disk::relink`](durable::Disk::relink).
+    pub(crate) copies: u64,
     /// Trees by name, and what is wrong in each.
     pub(crate) trees: Vec<(String, Flaws)>,
 }
@@ -81,6 +84,11 @@ impl Findings {
     pub(crate) fn is_empty(&self) -> bool {
         self.blob.is_none() && self.names.is_empty() && self.trees.is_empty()
     }
+
+    /// Are there names to be put right, or to be joined to the blob?
+    pub(crate) fn want_names(&self) -> bool {
+        self.blob.is_some() || !self.names.is_empty() || self.copies > 0
+    }
 }
 
 /// Looks at a blob, its names and the trees that were made of it. `read` hears how many bytes were read.
@@ -114,6 +122,8 @@ pub(crate) fn examine(
     let mut seen = HashMap::new();
     for name in need.iter().flat_map(|need| &need.names) {
         let what = match store.disk().metadata(name) {
+            // A version goes as a whole, with its installation.
+            Ok(None) if is_gone(store, name) => None,
             Ok(None) => Some("it is missing".to_owned()),
             Ok(Some(stat)) if Some(stat.ino) == ino => None, // it was looked at already
             Ok(Some(stat)) if stat.kind != Kind::File => Some(is(stat, "a file")),
@@ -125,7 +135,11 @@ pub(crate) fn examine(
                         findings.intact.get_or_insert_with(|| name.clone());
                         None
                     }
-                    (None, _) => Some("it is another file than the blob, of the same bytes".into()),
+                    (None, _) => {
+                        let right = need.map_or(stat.mode, |need| need.mode_for(stat.mode));
+                        findings.copies += u64::from(right == stat.mode);
+                        (right != stat.mode).then(|| wrong_mode(stat, right))
+                    }
                     (what, _) => what,
                 }
             }
@@ -140,6 +154,19 @@ pub(crate) fn examine(
         }
     }
     findings
+}
+
+/// Whether the installation of this name in a version is not there any more.
+fn is_gone(store: &Store, name: &Path) -> bool {
+    let installation = layout::installation_of(name);
+    installation.is_some_and(|path| matches!(store.disk().metadata(path), Ok(None)))
+}
+
+/// Whether a name of a blob is a file of the right bytes and mode, be it another than the blob.
+pub(crate) fn is_right(store: &Store, name: &Path, digest: &Digest, need: &Need) -> bool {
+    let stat = store.disk().metadata(name).ok().flatten();
+    stat.is_some_and(|stat| stat.kind == Kind::File && need.mode_for(stat.mode) == stat.mode)
+        && wrong_content(store, name, digest, &|_| {}).is_none()
 }
 
 /// So many bytes will be read, as far as sizes and manifests say.

@@ -1,6 +1,7 @@
 //! Looking through one unpacked tree: every entry of its manifest, and what is there beside them. Reads and
 //! changes nothing; of a tree no more than a fingerprint of each path is in memory.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
@@ -23,7 +24,8 @@ pub(super) fn examine_tree(
     read: &dyn Fn(u64),
 ) -> Flaws {
     let path = layout::tree_named(digest, name);
-    let mut look = Look { store, files: path.join(FILES), flaws: Flaws::default(), read };
+    let twins = RefCell::default();
+    let mut look = Look { store, files: path.join(FILES), flaws: Flaws::default(), twins, read };
     let about = |what: String| {
         let mut flaws = Flaws::default();
         flaws.add(None, what);
@@ -64,6 +66,8 @@ struct Look<'a> {
     store: &'a Store,
     files: PathBuf,
     flaws: Flaws,
+    /// Whether two files are the same, by their inodes.
+    twins: RefCell<HashMap<(u64, u64), bool>>,
     read: &'a dyn Fn(u64),
 }
 
@@ -153,8 +157,12 @@ impl Look<'_> {
         let content = |path: &Path| hash(self.store, path, &|_| {}).ok().flatten();
         match (first.kind, stat.kind) {
             (Kind::File, Kind::File) => {
-                (first.size, first.mode) == (stat.size, stat.mode)
-                    && content(path).is_some_and(|found| content(&original) == Some(found))
+                // Two files may have many names, and are read once.
+                let compare = || {
+                    (first.size, first.mode) == (stat.size, stat.mode)
+                        && content(path).is_some_and(|found| content(&original) == Some(found))
+                };
+                *self.twins.borrow_mut().entry((first.ino, stat.ino)).or_insert_with(compare)
             }
             (Kind::Link, Kind::Link) => target(path).is_some() && target(path) == target(&original),
             _ => false,

@@ -16,7 +16,7 @@ mod roots;
 mod size;
 
 pub(crate) use collect::{collect, list};
-pub(crate) use examine::{Findings, REMEMBERED, Wrong, bytes_of, examine};
+pub(crate) use examine::{Findings, REMEMBERED, Wrong, bytes_of, examine, is_right};
 pub(crate) use links::{Broken, Owner, chain};
 pub(crate) use needs::{Need, Needs};
 pub(crate) use roots::{RootsError, wanted};
@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use archive::{Container, Encoding, Limits};
 use durable::{Blobs, DirEntry, Disk, DiskError, Kind};
-use model::{Digest, MediaInfo};
+use model::{Digest, InstallationId, MediaInfo};
 use unpacker::Unpacker;
 
 use crate::layout;
@@ -221,6 +221,13 @@ impl Store {
             }
         }
         Ok(trees)
+    }
+
+    /// Removes an installation, but not while names of blobs are put right: that would make its directories
+    /// again.
+    pub(crate) fn discard_installation(&self, id: &InstallationId) -> Result<(), DiskError> {
+        let _look = self.look();
+        self.disk.discard(&layout::installation(id))
     }
 
     /// For as long as the guard lives, nothing is taken away and no name is put right; blocking, and not

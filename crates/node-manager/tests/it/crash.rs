@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use client::Change;
 use durable::faults::{PowerCut, Recorder, Script};
+use futures_util::stream;
 use model::{Digest, InstallationId, OperationId};
 use node_manager::Node;
 use wire::v1::{InstallRequest, OperationResult, PinBody};
@@ -402,15 +403,19 @@ async fn a_power_cut_at_any_disk_operation_is_survived() {
         let log = recorder.log();
         machine.turn_off().await;
         // They are worked out one after the other, and no faster than they are tried.
-        let (sender, states) = std::sync::mpsc::sync_channel(8);
+        let (sender, mut states) = tokio::sync::mpsc::channel(8);
         std::thread::spawn(move || {
             let power_cut = PowerCut::new(log, SEED, 2);
             let stride = stride(CUTS);
             let states = power_cut.states().enumerate().skip(offset % stride).step_by(stride);
-            states.map(|state| sender.send(state)).take_while(Result::is_ok).for_each(drop);
+            states
+                .map(|state| sender.blocking_send(state))
+                .take_while(Result::is_ok)
+                .for_each(drop);
         });
         let (name, case, world) = (format!("cuts, {}", case.name), Arc::new(case), world.clone());
-        cuts += sweep::at_once(&name, states.into_iter(), move |(number, (prefix, state))| {
+        let states = stream::poll_fn(move |context| states.poll_recv(context));
+        cuts += sweep::at_once(&name, states, move |(number, (prefix, state))| {
             let (world, case) = (world.clone(), case.clone());
             async move {
                 let dir = tempfile::tempdir().unwrap();

@@ -4,10 +4,12 @@
 //! says from time to time how far it is.
 #![allow(clippy::print_stdout, reason = "whoever runs a sweep waits for it")]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{self, Stream, StreamExt as _};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 /// Every how manieth case is taken.
@@ -33,7 +35,7 @@ where
     let over = Arc::new(AtomicBool::new(false));
     let stop = over.clone();
     let numbers = (offset..).step_by(stride).take_while(move |_| !stop.load(Ordering::SeqCst));
-    at_once(name, numbers, move |at| {
+    at_once(name, stream::iter(numbers), move |at| {
         let (last, over) = (run(at), over.clone());
         async move {
             if last.await {
@@ -44,10 +46,11 @@ where
     .await
 }
 
-/// Runs all that come out of `cases`. How many there were.
+/// Runs all that come out of `cases`. How many there were. Nobody who waits for the next one keeps a thread
+/// from the servers that the others talk to.
 pub async fn at_once<T, F>(
     name: &str,
-    cases: impl Iterator<Item = T> + Send + 'static,
+    cases: impl Stream<Item = T> + Send + Unpin + 'static,
     run: impl Fn(T) -> F + Send + Sync + 'static,
 ) -> usize
 where
@@ -64,7 +67,7 @@ where
         workers.spawn(async move {
             let mut told = Instant::now();
             loop {
-                let case = cases.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let case = cases.lock().await.next().await;
                 let Some(case) = case else { return };
                 run(case).await;
                 let count = count.fetch_add(1, Ordering::SeqCst) + 1;
