@@ -7,6 +7,7 @@ mod damage;
 mod encodings;
 mod extracted;
 mod foreign;
+mod large;
 mod links;
 mod pack;
 mod round;
