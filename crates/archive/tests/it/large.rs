@@ -19,7 +19,7 @@ fn binary() -> Header {
 }
 
 /// Opens a tar that begins like this and has a large member and a small one, and reads it to its end.
-fn read(begin: Tar) -> (Vec<(Vec<u8>, u64)>, archive::Measured) {
+fn read(begin: &Tar) -> (Vec<(Vec<u8>, u64)>, archive::Measured) {
     let end = Tar::new().file("behind", "small").end();
     let zeros = repeat(0).take(SIZE.next_multiple_of(512));
     let input = begin.0.as_slice().chain(zeros).chain(end.as_slice());
@@ -47,7 +47,7 @@ fn a_file_above_8_gib_is_read_however_its_size_is_said() {
         ("a record, and 0", pax().header(&Header::new(b'0', "large"))),
         ("both", pax().header(&binary())),
     ] {
-        let (found, measured) = read(begin);
+        let (found, measured) = read(&begin);
         let expected = [(b"large".to_vec(), SIZE), (b"behind".to_vec(), 5)];
         assert_eq!(found, expected, "{how}");
         assert_eq!((measured.largest_file, measured.unpacked_bytes), (SIZE, SIZE + 5), "{how}");
