@@ -104,6 +104,7 @@ impl Code {
     #[cold]
     #[inline(never)]
     fn long(&self, bits: u32) -> Option<Entry> {
+        // Where the codes of a length end the longer ones begin, in `entries` too.
         let length = (SHORT + 1..=LONGEST).find(|length| bits < self.ends[*length])?;
         let code = (bits >> (LONGEST - length)) as i32;
         self.entries.get((code + self.bases[length]) as usize).copied()

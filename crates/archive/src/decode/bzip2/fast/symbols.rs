@@ -88,6 +88,7 @@ fn used(input: &mut Input<'_>) -> Option<(Front, usize)> {
             used += 1;
         }
     }
+    // Without any, the code would have no end of a block: it was refused later.
     (used > 0).then(|| (Front::new(&bytes), used))
 }
 

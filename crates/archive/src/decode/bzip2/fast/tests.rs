@@ -161,3 +161,33 @@ fn a_block_has_no_more_bytes_than_its_level_says() {
     assert_eq!(read(5000), Some(5000));
     assert_eq!(read(4999), None);
 }
+
+/// A block of one zero byte, whose code of three symbols comes in so many tables.
+fn of_one_byte(tables: usize, randomized: bool) -> Bits {
+    let set = "1000000000000000";
+    let code = "00001 0 100 0";
+    let bits = format!(
+        "{:048b}{:032b}{}{:024b}{set}{set}{tables:03b}{:015b}0{}0 11",
+        0x3141_5926_5359_u64,
+        crc(&[0]),
+        u8::from(randomized),
+        0,
+        1,
+        code.repeat(tables),
+    );
+    let bits: Vec<u8> = bits.bytes().filter(|bit| *bit != b' ').map(|bit| bit - b'0').collect();
+    let byte = |bits: &[u8]| bits.iter().enumerate().map(|(at, bit)| bit << (7 - at)).sum();
+    let bytes: Vec<u8> = bits.chunks(8).map(byte).collect();
+    Bits::cut(&bytes, 0, bits.len())
+}
+
+#[test]
+fn randomized_blocks_and_numbers_of_tables_that_the_format_has_not_are_not_answered() {
+    for tables in 0..=7 {
+        let block = of_one_byte(tables, false);
+        let expected = (2..=6).contains(&tables).then(|| vec![0]);
+        assert_eq!(Decoder::default().decode(&block, 1, 9), expected, "{tables}");
+        assert_eq!(reference(&block, 1), expected, "{tables}");
+        assert_eq!(Decoder::default().decode(&of_one_byte(tables, true), 1, 9), None);
+    }
+}
