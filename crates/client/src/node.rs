@@ -108,6 +108,8 @@ impl<'a> Node<'a> {
         let address = Query::of(of(&route::INSTANCE_LOGS, id))
             .with("stream", query.stream.map(wire::v1::LogStream::as_str))
             .with("offset", query.offset)
+            .with("tail", query.tail)
+            .with("since", query.since)
             .with("follow", query.follow.then_some("true"))
             .finish();
         let pause = if query.follow { Pause::Endless } else { Pause::Usual };

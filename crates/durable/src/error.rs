@@ -53,6 +53,8 @@ pub enum Verb {
     Sync,
     /// Putting what was staged under its name.
     Publish,
+    /// Releasing the beginning of a file.
+    Release,
     /// Waiting for a lock.
     Lock,
 }
@@ -70,6 +72,9 @@ pub enum Refused {
     /// There is something else than a regular file.
     #[error("this is not a regular file")]
     NotAFile,
+    /// A file that has other names too, which may belong to somebody else.
+    #[error("this file has other names too")]
+    ManyNames,
     /// More bytes than the caller is ready to take.
     #[error("the file is larger than the limit of {limit} bytes")]
     TooLarge {
@@ -153,6 +158,7 @@ impl fmt::Display for Verb {
             Verb::Stage => "stage",
             Verb::Sync => "sync",
             Verb::Publish => "publish",
+            Verb::Release => "release the beginning of",
             Verb::Lock => "lock",
         })
     }

@@ -11,7 +11,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{self, AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{
+    self, AtFlags, FallocateFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT,
+};
+
+use rustix::io::retry_on_intr;
 
 use crate::op::{Ino, Op};
 
@@ -160,6 +164,25 @@ impl Gate {
     /// Cuts a file, or lengthens it with zeros.
     pub(crate) fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
         self.change(|| file.set_len(len), |()| Ok(Op::SetLen { file: ino(file.as_fd())?, len }))
+    }
+
+    /// Gives back the blocks of the first `len` bytes, which read as zeros from then on.
+    pub(crate) fn punch_head(&self, file: &File, len: u64) -> io::Result<()> {
+        let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        self.change(
+            || Ok(retry_on_intr(|| fs::fallocate(file, how, 0, len))?),
+            |()| Ok(Op::PunchHead { file: ino(file.as_fd())?, len }),
+        )
+    }
+
+    /// Takes the first `len` bytes, whole blocks, out of a file; what follows moves up.
+    pub(crate) fn collapse_head(&self, file: &File, len: u64) -> io::Result<()> {
+        // Not repeated after a signal: nobody knows how far it came. The kernel does it or not.
+        let how = FallocateFlags::COLLAPSE_RANGE;
+        self.change(
+            || Ok(fs::fallocate(file, how, 0, len)?),
+            |()| Ok(Op::CollapseHead { file: ino(file.as_fd())?, len }),
+        )
     }
 
     /// Sets the permission bits.

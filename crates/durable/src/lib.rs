@@ -10,6 +10,7 @@
 //! - [`StagedFile`] and [`StagedDir`]: what is built aside in `staging/` and published by one rename.
 //! - [`Tree`]: files written beneath the handle of one directory, by one thread or several.
 //! - [`Guest`]: one file put into a directory that is no tree of ours.
+//! - [`Appended`]: a file that another process appends to, and whose beginning can be released.
 //! - [`record`]: small versioned documents; absent, damaged and too new are three answers.
 //! - [`Blobs`]: content under its SHA-256.
 //! - [`Lock`]: one holder at a time, across processes.
@@ -37,7 +38,7 @@ mod stage;
 mod tree;
 
 pub use blobs::{Blobs, Key, KeyError};
-pub use disk::{DirEntry, Disk, Guest, Kind, Space, Stat, Thrown};
+pub use disk::{Appended, DirEntry, Disk, Guest, Kind, Space, Stat, Thrown};
 pub use error::{DiskError, Refused, Verb};
 pub use lock::{Lock, LockMode};
 pub use stage::{IfExists, Published, StagedFile, StagedReader};

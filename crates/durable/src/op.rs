@@ -101,6 +101,20 @@ pub enum Op {
         /// The new length in bytes.
         len: u64,
     },
+    /// `fallocate(PUNCH_HOLE)` from the beginning on: the bytes read as zeros, all others stay where they are.
+    PunchHead {
+        /// The file.
+        file: Ino,
+        /// How many bytes.
+        len: u64,
+    },
+    /// `fallocate(COLLAPSE_RANGE)` from the beginning on: the bytes are gone, all others move up.
+    CollapseHead {
+        /// The file.
+        file: Ino,
+        /// How many bytes.
+        len: u64,
+    },
     /// `fchmod`.
     Chmod {
         /// The file or directory.

@@ -3,9 +3,10 @@
 //! that an illegal one is a `bad-name` and not a wrong usage.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
-use model::{ByteSize, Span};
+use model::{ByteSize, Span, Timestamp};
 
 use crate::settings::{NodeSettings, ServerSettings};
 
@@ -463,7 +464,36 @@ pub(crate) struct LogsArgs {
     /// Standard error instead of standard output
     #[arg(long)]
     pub(crate) stderr: bool,
+    /// Begin this many lines before the end
+    #[arg(long, value_name = "LINES", conflicts_with = "since")]
+    pub(crate) tail: Option<u64>,
+    /// Begin with what was printed since then: a duration (10m) or a time (2026-01-31T12:00:00Z). Lines have no
+    /// times, so this may begin earlier; where it does, it says so
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Since>,
 }
+
+/// How long ago, or when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Since {
+    /// This long before now.
+    Ago(Span),
+    /// At this time.
+    At(Timestamp),
+}
+
+impl FromStr for Since {
+    type Err = NoSince;
+    fn from_str(text: &str) -> Result<Since, NoSince> {
+        let ago = text.parse().ok().map(Since::Ago);
+        ago.or_else(|| text.parse().ok().map(Since::At)).ok_or(NoSince)
+    }
+}
+
+/// A text that is neither.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("a duration like `10m` or a time like `2026-01-31T12:00:00Z` is wanted")]
+pub(crate) struct NoSince;
 
 /// Arguments of the sample program.
 #[derive(Debug, Args)]

@@ -19,7 +19,7 @@ use wire::v1::{
 use wire::{Code, ErrorBody, Problem, route};
 
 use crate::failure::Failure;
-use crate::logs;
+use crate::logs::From as LogsFrom;
 use crate::node::Core;
 use crate::record::{Request, Target};
 
@@ -60,6 +60,7 @@ async fn status(State(core): Shared) -> Json<StatusBody> {
     if core.config.loopback_may_write {
         warnings.push("any local account may change this node over TCP".to_owned());
     }
+    warnings.extend(core.logs.warnings());
     Json(StatusBody {
         kind: "node".into(),
         fettle: env!("CARGO_PKG_VERSION").into(),
@@ -113,14 +114,23 @@ async fn instance_logs(
     let handle = core.handle(&id).map_err(problem)?;
     let stream = query.stream.unwrap_or(LogStream::Stdout);
     let (sender, receiver) = mpsc::channel(LINES);
-    let offset = query.offset.unwrap_or(0);
-    tokio::spawn(logs::send(core.disk.clone(), handle, stream, offset, query.follow, sender));
+    let from = starting(&query)?;
+    tokio::spawn(core.logs.clone().send(handle, stream, from, query.follow, sender));
     let lines = stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|line| (line, receiver))
     });
     // Whoever follows a log does not hold up the end of the manager, and asks the next one to go on.
     let lines = lines.take_until(async move { closing.begun().await });
     Ok(ndjson(Body::from_stream(lines)))
+}
+
+fn starting(query: &LogsQuery) -> Result<LogsFrom, Problem> {
+    match (query.offset, query.tail, query.since) {
+        (offset, None, None) => Ok(LogsFrom::Address(offset.unwrap_or(0))),
+        (None, Some(lines), None) => Ok(LogsFrom::Tail(lines)),
+        (None, None, Some(time)) => Ok(LogsFrom::Since(time)),
+        _ => Err(Problem::new(Code::Usage, "one of `offset`, `tail` and `since` is wanted")),
+    }
 }
 
 async fn operations(State(core): Shared) -> Response {

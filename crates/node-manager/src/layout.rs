@@ -175,7 +175,12 @@ pub(crate) fn logs(id: &InstanceId) -> PathBuf {
     instance(id).join("logs")
 }
 
-/// One stream's log.
+/// The record of what the logs lost at their beginning.
+pub(crate) fn log_index(id: &InstanceId) -> PathBuf {
+    instance(id).join("log-index")
+}
+
+/// The log of one stream's first run.
 pub(crate) fn log(id: &InstanceId, stream: wire::v1::LogStream) -> PathBuf {
     logs(id).join(stream.as_str())
 }

@@ -29,6 +29,7 @@ use crate::install::Ledger;
 use crate::inventory::{self, ReadError};
 use crate::layout;
 use crate::locks::{self, Locks};
+use crate::logs::Logs;
 use crate::operation::{self, Entry, Journal, JournalError};
 use crate::record::{self, FormatRecord, Request, Unusable};
 use crate::store::Store;
@@ -114,6 +115,7 @@ pub(crate) struct Core {
     /// What it takes to own an instance. It has the lock of the tree: held by whatever may still change it,
     /// also when the `Node` is gone.
     means: Arc<Means>,
+    pub(crate) logs: Logs,
     instances: RwLock<BTreeMap<InstanceId, Handle>>,
     updating: Mutex<HashMap<InstanceId, OperationId>>,
 }
@@ -166,6 +168,8 @@ impl Node {
         })
         .await?;
         config.root = disk.root().to_owned();
+        let tenure = Arc::new(lock);
+        let logs = Logs::attend(disk.clone(), tenure.clone(), config.log_budget);
         let core = Arc::new(Core {
             store: Store::new(
                 disk.clone(),
@@ -185,7 +189,15 @@ impl Node {
             disk: disk.clone(),
             journal,
             connection,
-            means: Arc::new(Means { disk, boot, _tenure: Arc::new(lock), launcher, groups }),
+            means: Arc::new(Means {
+                disk,
+                boot,
+                _tenure: tenure,
+                launcher,
+                groups,
+                logs: logs.clone(),
+            }),
+            logs,
         });
         core.find_instances().await?;
         operation::resume(&core);

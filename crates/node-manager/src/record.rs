@@ -23,6 +23,7 @@ use wire::v1::{
 
 use crate::instance::Copies;
 use crate::layout::VersionName;
+use crate::logs::LogIndexRecord;
 
 /// Why a record that must be there cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +104,7 @@ records! {
     EnvelopeRecord = "envelope" 1;
     InstanceRecord = "instance" 1;
     ObservedRecord = "observed" 1;
+    LogIndexRecord = "log-index" 1;
     OperationRecord = "operation" 1;
 }
 

@@ -16,6 +16,7 @@ mod read;
 mod trash;
 mod write;
 
+pub use append::Appended;
 pub use guest::Guest;
 pub(crate) use read::{entries, link_target, open_regular, stat};
 pub use trash::Thrown;

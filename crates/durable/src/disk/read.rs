@@ -56,6 +56,28 @@ impl Disk {
         })
     }
 
+    /// The names in a directory that `wanted` says yes to, in no order, and of those the first `most`: for
+    /// a directory that somebody else may fill, so that memory stays bounded.
+    pub fn list_where(
+        &self,
+        path: &Path,
+        most: usize,
+        wanted: impl Fn(&OsStr) -> bool,
+    ) -> Result<Vec<std::ffi::OsString>, DiskError> {
+        self.on(Verb::Read, path, || {
+            let Some(dir) = if_there(self.inner.root.open_dir(path))? else { return Ok(vec![]) };
+            let mut names = Vec::new();
+            for entry in Dir::read_from(dir)? {
+                let entry = entry?;
+                let name = OsStr::from_bytes(entry.file_name().to_bytes());
+                if names.len() < most && wanted(name) {
+                    names.push(name.to_owned());
+                }
+            }
+            Ok(names)
+        })
+    }
+
     /// The facts about a file, directory or link (of the link itself); `None` if it is absent.
     pub fn metadata(&self, path: &Path) -> Result<Option<Stat>, DiskError> {
         self.on(Verb::Read, path, || {

@@ -4,6 +4,9 @@
 //!   missing, there, cut short, or have lengthened the file with zeros in place of its data (delayed
 //!   allocation: the length reached the disk, the blocks did not). Writes are independent of each
 //!   other and of every name.
+//! - **Released heads.** Punching the head of a file may be missing, there, or there for the first half;
+//!   collapsing it is there or missing. (ext4 and XFS move the extents of a collapse in journal
+//!   transactions of their own each; a cut between them is not followed here.)
 //! - **Modes.** A mode is there after `fsync` of the file or directory; `fdatasync` leaves it out.
 //! - **Names.** A directory has the names of its last `fsync`. Each later change of a name may be
 //!   missing or there, whatever became of the others. `fsync` of a file says nothing about its name,
@@ -78,6 +81,10 @@ pub(super) enum Change {
     Write { file: Id, offset: usize, data: Vec<u8> },
     /// A new length.
     SetLen { file: Id, len: usize },
+    /// Zeros in place of the first bytes.
+    Punch { file: Id, len: usize },
+    /// The first bytes taken out.
+    Collapse { file: Id, len: usize },
     /// A new mode.
     Mode { file: Id, mode: u32 },
 }
@@ -152,6 +159,18 @@ impl Model {
                     self.later(Change::SetLen { file, len });
                 }
             }
+            Op::PunchHead { file, len } => {
+                if let Some(file) = self.id(*file) {
+                    let len = usize::try_from(*len).expect("a test's files fit in memory");
+                    self.later(Change::Punch { file, len });
+                }
+            }
+            Op::CollapseHead { file, len } => {
+                if let Some(file) = self.id(*file) {
+                    let len = usize::try_from(*len).expect("a test's files fit in memory");
+                    self.later(Change::Collapse { file, len });
+                }
+            }
             Op::Chmod { file, mode } => {
                 if let Some(file) = self.id(*file) {
                     self.later(Change::Mode { file, mode: *mode });
@@ -161,9 +180,10 @@ impl Model {
             Op::SyncData { file } => {
                 let synced = self.id(*file);
                 self.settle(|change| match change {
-                    Change::Write { file, .. } | Change::SetLen { file, .. } => {
-                        Some(*file) == synced
-                    }
+                    Change::Write { file, .. }
+                    | Change::SetLen { file, .. }
+                    | Change::Punch { file, .. }
+                    | Change::Collapse { file, .. } => Some(*file) == synced,
                     Change::Mode { .. } | Change::Names { .. } => false,
                 });
             }
@@ -256,6 +276,16 @@ impl Model {
                         content.resize(len, 0);
                     }
                 }
+                Change::Punch { file, len } => {
+                    if let InodeKind::File(content) = &mut self.inodes[file].kind {
+                        punch(content, len);
+                    }
+                }
+                Change::Collapse { file, len } => {
+                    if let InodeKind::File(content) = &mut self.inodes[file].kind {
+                        collapse(content, len);
+                    }
+                }
                 Change::Mode { file, mode } => self.inodes[file].mode = mode,
             }
         }
@@ -269,6 +299,8 @@ impl Change {
             Change::Names { set, .. } => set.iter().any(|(dir, ..)| Some(*dir) == synced),
             Change::Write { file, .. }
             | Change::SetLen { file, .. }
+            | Change::Punch { file, .. }
+            | Change::Collapse { file, .. }
             | Change::Mode { file, .. } => Some(*file) == synced,
         }
     }
@@ -295,4 +327,15 @@ pub(super) fn write(content: &mut Vec<u8>, offset: usize, data: &[u8]) {
         content.resize(end, 0);
     }
     content[offset..end].copy_from_slice(data);
+}
+
+/// Puts zeros in place of the first `len` bytes.
+pub(super) fn punch(content: &mut [u8], len: usize) {
+    let len = len.min(content.len());
+    content[..len].fill(0);
+}
+
+/// Takes the first `len` bytes out.
+pub(super) fn collapse(content: &mut Vec<u8>, len: usize) {
+    content.drain(..len.min(content.len()));
 }

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::Log;
-use super::model::{Change, Id, InodeKind, Model, put_name, write};
+use super::model::{Change, Id, InodeKind, Model, collapse, punch, put_name, write};
 
 /// All power cuts of one log.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ enum Entry {
 enum Fate {
     Missing,
     There,
-    /// The first half of a write.
+    /// The first half of a write or of what is punched.
     Torn,
     /// The length of a write without its data.
     Zeros,
@@ -113,7 +113,7 @@ impl State {
                     if let Some(other) = made.get(id) {
                         fs::hard_link(other, &path)?;
                     } else {
-                        fs::write(&path, data)?;
+                        write_sparse(&path, data)?;
                         fs::set_permissions(&path, Permissions::from_mode(*mode))?;
                         made.insert(*id, path);
                     }
@@ -167,6 +167,13 @@ impl State {
                 Change::SetLen { file, len } => {
                     content_of(model, &mut contents, *file).resize(*len, 0);
                 }
+                Change::Punch { file, len } => {
+                    let len = if fate == Fate::Torn { len / 2 } else { *len };
+                    punch(content_of(model, &mut contents, *file), len);
+                }
+                Change::Collapse { file, len } => {
+                    collapse(content_of(model, &mut contents, *file), *len);
+                }
                 Change::Mode { file, mode } => {
                     modes.insert(*file, *mode);
                 }
@@ -217,12 +224,26 @@ fn content_of<'a>(
     })
 }
 
+/// Writes a file with holes where there are pages of zeros: a head that was released reads as a hole.
+fn write_sparse(path: &Path, data: &[u8]) -> io::Result<()> {
+    let file = fs::File::create(path)?;
+    file.set_len(data.len() as u64)?;
+    for (number, page) in data.chunks(PAGE).enumerate() {
+        if page.iter().any(|&byte| byte != 0) {
+            file.write_all_at(page, (number * PAGE) as u64)?;
+        }
+    }
+    Ok(())
+}
+
 fn fates(change: &Change) -> &'static [Fate] {
     match change {
         Change::Write { .. } => &[Fate::Missing, Fate::There, Fate::Torn, Fate::Zeros],
-        Change::Names { .. } | Change::SetLen { .. } | Change::Mode { .. } => {
-            &[Fate::Missing, Fate::There]
-        }
+        Change::Punch { .. } => &[Fate::Missing, Fate::There, Fate::Torn],
+        Change::Names { .. }
+        | Change::SetLen { .. }
+        | Change::Collapse { .. }
+        | Change::Mode { .. } => &[Fate::Missing, Fate::There],
     }
 }
 
@@ -239,4 +260,6 @@ impl SplitMix {
     }
 }
 
+/// Bytes; no smaller block is used by any of the file systems.
+const PAGE: usize = 4096;
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

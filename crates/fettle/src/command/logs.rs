@@ -1,21 +1,22 @@
 //! `fettle logs`: what instances printed, as it was printed. With several instances each line says whose it
 //! is. Following ends with Ctrl-C, which is its normal end; a restart of the node does not end it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use client::{ClientError, Connection};
 use futures_util::stream::{BoxStream, SelectAll, StreamExt as _, try_unfold};
-use model::InstanceId;
+use model::{InstanceId, Timestamp};
 use serde_json::json;
 use wire::v1::{LogLine, LogStream, LogsQuery};
 
 use super::several::Tally;
-use crate::args::LogsArgs;
+use crate::args::{LogsArgs, Since};
 use crate::error::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::names::{Takes, Target, expand};
 use crate::output::Output;
 use crate::reach::Context;
+use crate::table::size;
 
 /// `fettle logs`
 pub(crate) async fn logs(context: &Context, args: &LogsArgs) -> Result<Exit, Failure> {
@@ -23,8 +24,19 @@ pub(crate) async fn logs(context: &Context, args: &LogsArgs) -> Result<Exit, Fai
     let targets = expand(&args.names, Takes::Instances, &node).await?;
     let instances: Vec<InstanceId> = targets.into_iter().filter_map(instance).collect();
     let stream = if args.stderr { LogStream::Stderr } else { LogStream::Stdout };
-    let source = |id: InstanceId| Source::lines(node.clone(), id, stream, args.follow);
-    let printer = Printer { output: context.output, one: instances.len() == 1 };
+    let since = args.since.map(|since| match since {
+        Since::At(time) => time,
+        Since::Ago(span) => before(SystemTime::now(), span.as_duration()),
+    });
+    let query = LogsQuery {
+        stream: Some(stream),
+        offset: None,
+        tail: args.tail,
+        since,
+        follow: args.follow,
+    };
+    let source = |id: InstanceId| Source::lines(node.clone(), id, query.clone());
+    let printer = Printer { output: context.output, one: instances.len() == 1, since };
     match (&instances[..], args.follow) {
         ([id], false) => printer.print_all(source(id.clone())).await,
         ([_, ..], true) => {
@@ -51,6 +63,8 @@ struct Printer {
     output: Output,
     /// Of one instance alone: its failure is the failure of the command.
     one: bool,
+    /// The time that was asked for.
+    since: Option<Timestamp>,
 }
 
 impl Printer {
@@ -106,11 +120,33 @@ impl Printer {
     }
 
     fn print(self, line: &LogLine) -> Result<(), Failure> {
+        if !self.output.is_json() {
+            self.note(line);
+        }
         Ok(self.output.value(line, |line| match self.one {
             true => line.line.clone(),
             false => format!("{}: {}", line.instance, line.line),
         })?)
     }
+}
+
+impl Printer {
+    /// What the text does not say: that something is gone, and from when on it is everything.
+    fn note(self, line: &LogLine) {
+        if let Some(bytes) = line.dropped {
+            let gone = size(bytes);
+            self.output.tell(&format!("{}: {gone} before this line are gone", line.instance));
+        }
+        if let (Some(asked), Some(since)) = (self.since, line.since)
+            && asked.since(since) >= WORTH_SAYING
+        {
+            self.output.tell(&format!("{}: this is what it printed since {since}", line.instance));
+        }
+    }
+}
+
+fn before(now: SystemTime, span: Duration) -> Timestamp {
+    now.checked_sub(span).map_or(Timestamp::from_millis(i64::MIN), Timestamp::from)
 }
 
 /// The log of one instance, opened again where it was when the node is away for a moment.
@@ -124,13 +160,7 @@ struct Source {
 }
 
 impl Source {
-    fn lines(
-        node: Connection,
-        id: InstanceId,
-        stream: LogStream,
-        follow: bool,
-    ) -> BoxStream<'static, Line> {
-        let query = LogsQuery { stream: Some(stream), offset: None, follow };
+    fn lines(node: Connection, id: InstanceId, query: LogsQuery) -> BoxStream<'static, Line> {
         let (open, lost_since) = (None, None);
         let source = Source { node, id, query, open, lost_since, ended: false };
         let lines = try_unfold(source, |mut source| async move {
@@ -152,6 +182,7 @@ impl Source {
                 Ok(Some(line)) if Some(line.offset) == self.query.offset => {}
                 Ok(Some(line)) => {
                     self.query.offset = Some(line.offset);
+                    (self.query.tail, self.query.since) = (None, None);
                     self.lost_since = None;
                     return Ok(Some(line));
                 }
@@ -186,6 +217,8 @@ impl Source {
     }
 }
 
+/// A mark this near to the time that was asked for is that time.
+const WORTH_SAYING: Duration = Duration::from_secs(1);
 /// Longer than a restart of the node takes.
 const LOST: Duration = Duration::from_secs(30);
 const LOST_PAUSE: Duration = Duration::from_millis(300);

@@ -54,6 +54,7 @@ async fn run(context: &Context, loaded: Loaded<NodeSettings>) -> Result<(), Node
         unmeasured: settings.unmeasured.limits(),
         reserve: settings.reserve.map(ByteSize::bytes),
         file,
+        log_budget: node_manager::LOG_BUDGET,
     };
     let node = Node::open(config).await?;
     let listener = daemon::bind(&address).await?;

@@ -17,7 +17,6 @@ use crate::instance::{self, Copies, Copying, InstanceError, Move};
 use crate::inventory;
 use crate::layout::VersionName;
 use crate::locks;
-use crate::logs;
 use crate::node::{Core, Updating, now};
 use crate::record::InstanceRecord;
 use crate::supervise::{Handle, View};
@@ -323,16 +322,16 @@ async fn switch(
 /// way that a user would call so.
 async fn start_and_watch(core: &Arc<Core>, handle: &Handle) -> Result<(), Failure> {
     let instance = handle.view().body.instance;
-    let (disk, id) = (core.disk.clone(), instance.clone());
-    let printed = blocking(move || logs::length(&disk, &id, LogStream::Stderr)).await;
+    let (logs, id) = (core.logs.clone(), instance.clone());
+    let printed = blocking(move || logs.end(&id, LogStream::Stderr)).await;
     let Some(launch) = handle.start().await? else { return Ok(()) };
     let became_ready = ready(handle, launch).await;
     if became_ready && tokio::time::timeout(WATCHED, end_of(handle, launch)).await.is_err() {
         return Ok(());
     }
     let owned = instance.clone();
-    let disk = core.disk.clone();
-    let stderr = blocking(move || logs::tail(&disk, &owned, LogStream::Stderr, printed)).await;
+    let logs = core.logs.clone();
+    let stderr = blocking(move || logs.tail(&owned, LogStream::Stderr, printed)).await;
     let InstanceBody { exit, reason, .. } = handle.view().body;
     Err(match reason {
         Some(reason) if !became_ready => Failure::NotReady { instance, reason, stderr },

@@ -9,7 +9,7 @@ use durable::DiskError;
 use launcher::{Program, Refused, Step};
 use model::{InstanceId, LaunchId};
 use wire::serve::blocking;
-use wire::v1::{InvalidEnvelope, LogStream};
+use wire::v1::InvalidEnvelope;
 
 use super::health::{NoPort, Notify, NotifyError, Plan, Watch};
 use super::launcher::Unmade;
@@ -152,12 +152,9 @@ struct Opened {
 /// Blocking; needs a Tokio runtime.
 fn open(means: &Means, id: &InstanceId, launch: LaunchId) -> Result<Opened, LaunchError> {
     let Prepared { mut program, plan, limits } = prepare(&means.disk, id, launch)?;
-    let log = |stream| {
-        let opened = means.disk.append_file(&layout::log(id, stream), 0o600);
-        opened.map_err(|source| LaunchError::Logs { instance: id.clone(), source })
-    };
+    let no_logs = |source| LaunchError::Logs { instance: id.clone(), source };
     let mut descriptors: Vec<OwnedFd> =
-        vec![log(LogStream::Stdout)?.into(), log(LogStream::Stderr)?.into()];
+        means.logs.begin_run(id).map_err(no_logs)?.map(OwnedFd::from).into();
     let group = enter_group(means, id, &limits, &mut program, &mut descriptors)?;
     let mut notify = None;
     if plan.listens() {

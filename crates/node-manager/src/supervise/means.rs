@@ -7,6 +7,7 @@ use durable::{Disk, Lock};
 use model::InstanceId;
 
 use super::launcher::Launcher;
+use crate::logs::Logs;
 
 /// What it takes to own an instance.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Means {
     pub(crate) launcher: Launcher,
     /// What the kernel holds programs together with.
     pub(crate) groups: Groups,
+    /// What programs print.
+    pub(crate) logs: Logs,
 }
 
 /// The name of an instance's control group, and of what is its own in `run/<boot>`.

@@ -350,6 +350,11 @@ pub struct LogsQuery {
     pub stream: Option<LogStream>,
     /// From this byte of the stream; from its beginning if it is missing.
     pub offset: Option<u64>,
+    /// This many lines from the end on. Not together with `offset` or `since`.
+    pub tail: Option<u64>,
+    /// All that was printed since then, and rather more than less: lines have no times, the node notes now and
+    /// then how far a stream had come. Not together with `offset` or `tail`.
+    pub since: Option<Timestamp>,
     /// Go on with what comes?
     #[serde(default)]
     pub follow: bool,
@@ -366,6 +371,13 @@ pub struct LogLine {
     pub offset: u64,
     /// The line without its line feed; bytes that are no UTF-8 are replaced.
     pub line: String,
+    /// Bytes right before this line that are gone, because the log was over its budget; absent if none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<u64>,
+    /// With the first line, where `since` was asked for: everything that was printed from this time on
+    /// follows. Absent if the node knows no such time, and everything that is there follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 impl ExitBody {

@@ -117,6 +117,7 @@ impl Owner {
                 tracing::info!(instance = %self.id, pid = process.record().pid, "found running");
                 self.observed.process = Some(process.record());
                 self.process = Some(Arc::new(process));
+                self.means.logs.watch(&self.id);
                 match state {
                     InstanceState::Running | InstanceState::Paused | InstanceState::Stopping => {}
                     // One that was not ready before still has to become so.

@@ -60,6 +60,7 @@ impl Owner {
     async fn make_process(&mut self, id: LaunchId) -> Result<Launched, Refusal> {
         self.observe().await?;
         let made = launch(&self.means, &self.id, id).await;
+        self.means.logs.watch(&self.id);
         made.map_err(|source| Refusal::Launch { instance: self.id.clone(), source })
     }
 

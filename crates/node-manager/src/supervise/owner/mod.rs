@@ -178,6 +178,7 @@ impl Owner {
         })
         .await?;
         self.advance(InstanceEvent::Delete)?;
+        self.means.logs.forget(&self.id);
         self.show();
         Ok(())
     }
