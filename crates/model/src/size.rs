@@ -29,7 +29,7 @@ impl ByteSize {
     }
 
     /// In bytes.
-    pub fn bytes(self) -> u64 {
+    pub const fn bytes(self) -> u64 {
         self.0
     }
 }

@@ -28,12 +28,10 @@ pub struct Config {
     pub reserve: Option<u64>,
     /// The file that some of this stood in, for `status` to name.
     pub file: Option<PathBuf>,
-    /// Bytes that the logs of one stream of an instance may take, over all its runs; not less than 64 KiB.
+    /// Bytes that the logs of one stream of an instance may take, over all its runs, where its
+    /// envelope does not say.
     pub log_budget: u64,
 }
-
-/// Bytes that the logs of one stream may take where nobody says.
-pub const LOG_BUDGET: u64 = 16 * 1024 * 1024;
 
 /// A program that is of use to a node, and what it is called with.
 #[derive(Debug, Clone)]

@@ -31,5 +31,5 @@ mod record;
 mod store;
 mod supervise;
 
-pub use config::{Config, LOG_BUDGET, Starter, machine_profiles};
+pub use config::{Config, Starter, machine_profiles};
 pub use node::{Node, OpenError};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use model::ByteSize;
+use model::policy::LogPolicy;
 use node_manager::{Config, Node, OpenError, machine_profiles};
 
 use super::daemon::{self, Ending, ListenError};
@@ -54,7 +55,7 @@ async fn run(context: &Context, loaded: Loaded<NodeSettings>) -> Result<(), Node
         unmeasured: settings.unmeasured.limits(),
         reserve: settings.reserve.map(ByteSize::bytes),
         file,
-        log_budget: node_manager::LOG_BUDGET,
+        log_budget: settings.log_budget.unwrap_or(LogPolicy::USUAL_BUDGET).bytes(),
     };
     let node = Node::open(config).await?;
     let listener = daemon::bind(&address).await?;

@@ -50,6 +50,10 @@ pub(crate) struct NodeSettings {
     pub(crate) reserve: Option<ByteSize>,
     #[command(flatten)]
     pub(crate) unmeasured: UnmeasuredArgs,
+    /// How much of what a program prints is kept, of each stream, where its manifest does not say
+    /// [default: 16MiB]
+    #[arg(long, global = true, value_name = "SIZE", env = "FETTLE_LOG_BUDGET")]
+    pub(crate) log_budget: Option<ByteSize>,
     /// What is logged: `FETTLE_LOG`.
     #[arg(skip)]
     pub(crate) log: Option<String>,
@@ -106,6 +110,7 @@ impl Settings for NodeSettings {
                 max_unpacked: self.unmeasured.max_unpacked.or(under.unmeasured.max_unpacked),
                 max_window: self.unmeasured.max_window.or(under.unmeasured.max_window),
             },
+            log_budget: self.log_budget.or(under.log_budget),
             log: self.log.or(under.log),
         }
     }
@@ -121,6 +126,7 @@ impl Settings for NodeSettings {
                 max_unpacked: file.size("max-unpacked")?,
                 max_window: file.size("max-window")?,
             },
+            log_budget: file.size("log-budget")?,
             log: file.log_filter("log")?,
         })
     }
@@ -135,6 +141,7 @@ impl Settings for NodeSettings {
             ("reserve", size(self.reserve)),
             ("max-unpacked", size(self.unmeasured.max_unpacked)),
             ("max-window", size(self.unmeasured.max_window)),
+            ("log-budget", size(self.log_budget)),
             ("log", self.log.as_deref().map(quoted)),
         ]
     }
@@ -282,10 +289,21 @@ mod tests {
         let path = proptest::option::of("/[ -~ä]{0,8}".prop_map(PathBuf::from));
         let switch = proptest::option::of(any::<bool>());
         let log = proptest::option::of(prop_oneof!["info", "warn,node_manager=debug"]);
-        (path, text(), text(), switch, size(), size(), size(), log).prop_map(
-            |(root, listen, server, allow_loopback, reserve, max_unpacked, max_window, log)| {
+        let sizes = (size(), size(), size(), size());
+        (path, text(), text(), switch, sizes, log).prop_map(
+            |(root, listen, server, allow_loopback, sizes, log)| {
+                let (reserve, max_unpacked, max_window, log_budget) = sizes;
                 let unmeasured = UnmeasuredArgs { max_unpacked, max_window };
-                NodeSettings { root, listen, server, allow_loopback, reserve, unmeasured, log }
+                NodeSettings {
+                    root,
+                    listen,
+                    server,
+                    allow_loopback,
+                    reserve,
+                    unmeasured,
+                    log_budget,
+                    log,
+                }
             },
         )
     }

@@ -64,6 +64,12 @@ const NODE: &[(&str, &str, &str)] = &[
         "Largest decompression window that an archive may need: memory that unpacking it takes.",
         "\"128MiB\"",
     ),
+    (
+        "log-budget",
+        "How much of what a program prints is kept, of each stream, where its manifest does not say;\n\
+         at least 64 KiB.",
+        "\"16MiB\"",
+    ),
     ("log", LOG, "\"info\""),
 ];
 

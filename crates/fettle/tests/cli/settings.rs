@@ -38,6 +38,7 @@ fn every_setting_of_a_node_can_stand_in_its_file_and_status_names_the_file() {
     let file = format!(
         "root = {:?}\nlisten = \"unix:{socket}\"\nserver = \"http://127.0.0.1:9\"\n\
          allow-loopback = true\nreserve = \"1MiB\"\nmax-unpacked = \"1GiB\"\nmax-window = \"8MiB\"\n\
+         log-budget = \"1MiB\"\n\
          log = \"off\"\n",
         world.text("root")
     );

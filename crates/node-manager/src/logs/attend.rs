@@ -244,7 +244,7 @@ impl Logs {
         };
         let space = streams.of(stream);
         let newest = space.newest()?;
-        let room = self.inner.budget.saturating_sub(space.held());
+        let room = self.budget(id, &streams).saturating_sub(space.held());
         Some(Look {
             at: Instant::now(),
             base: newest.base,

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use durable::{Disk, DiskError, Lock};
-use model::{InstanceId, Timestamp};
+use model::{ByteSize, InstanceId, Timestamp};
 use wire::v1::LogStream;
 
 use self::attend::Attention;
@@ -39,6 +39,7 @@ use self::index::{Streams, path};
 use self::marks::{Mark, Marks};
 use self::release::{Release, ReleaseError};
 pub(crate) use self::start::From;
+use crate::inventory;
 
 /// The logs of all instances of a node. Clones are the same.
 #[derive(Debug, Clone)]
@@ -51,8 +52,8 @@ struct Inner {
     disk: Disk,
     /// The tree is ours for as long as something here may change it.
     _tenure: Arc<Lock>,
-    /// Bytes of one stream, over all runs.
-    budget: u64,
+    /// Bytes of one stream, over all runs, where the envelope does not say.
+    usual: u64,
     /// Held to move positions in files, shared to read them; an instance has one of them.
     moving: [RwLock<()>; STRIPES],
     marks: Mutex<HashMap<(InstanceId, LogStream), Marks>>,
@@ -63,19 +64,19 @@ struct Inner {
 }
 
 impl Logs {
-    /// The logs in this tree, each stream within this many bytes. Needs a Tokio runtime, in which it attends
+    /// The logs in this tree, each stream within this many bytes where the envelope does not say. Needs a Tokio runtime, in which it attends
     /// to them until the last clone is gone.
-    pub(crate) fn attend(disk: Disk, tenure: Arc<Lock>, budget: u64) -> Logs {
-        let logs = Logs::new(disk, tenure, budget);
+    pub(crate) fn attend(disk: Disk, tenure: Arc<Lock>, usual: u64) -> Logs {
+        let logs = Logs::new(disk, tenure, usual);
         attend::spawn(&logs);
         logs
     }
 
-    fn new(disk: Disk, tenure: Arc<Lock>, budget: u64) -> Logs {
+    fn new(disk: Disk, tenure: Arc<Lock>, usual: u64) -> Logs {
         let inner = Inner {
             disk,
             _tenure: tenure,
-            budget: budget.max(budget::LEAST),
+            usual: usual.max(budget::LEAST),
             moving: Default::default(),
             marks: Mutex::default(),
             attention: Attention::default(),
@@ -142,25 +143,31 @@ impl Logs {
     /// Ends what a crash cut off, and releases what is over the budget.
     fn check(&self, id: &InstanceId) -> Result<Streams, ReleaseError> {
         let streams = Streams::read(&self.inner.disk, id)?;
-        if STREAMS.iter().all(|stream| !self.has_work(&streams, *stream)) {
+        let budget = self.budget(id, &streams);
+        if STREAMS.iter().all(|stream| !has_work(&streams, *stream, budget)) {
             return Ok(streams);
         }
         let _moving = self.moving(id);
         for stream in STREAMS {
             let now = Streams::read(&self.inner.disk, id)?;
-            if self.has_work(&now, stream) {
-                self.bring_within(id, stream, &now)?;
+            if has_work(&now, stream, budget) {
+                self.bring_within(id, stream, &now, budget)?;
             }
         }
         Ok(Streams::read(&self.inner.disk, id)?)
     }
 
-    fn has_work(&self, streams: &Streams, stream: LogStream) -> bool {
-        let space = streams.of(stream);
-        let oldest = space.runs().first();
-        let cut_off =
-            oldest.is_some_and(|run| streams.index.moved(stream, run.base).collapsing.is_some());
-        cut_off || !budget::plan(space, self.inner.budget, 1).is_empty()
+    /// What each of these streams may take. The envelope is read only where the least budget is passed.
+    fn budget(&self, id: &InstanceId, streams: &Streams) -> u64 {
+        if STREAMS.iter().all(|stream| streams.of(*stream).held() <= budget::LEAST) {
+            return budget::LEAST;
+        }
+        let disk = &self.inner.disk;
+        let said = inventory::instance_version(disk, id)
+            .and_then(|version| inventory::envelope(disk, &id.installation, &version));
+        let envelope = said.ok().and_then(|said| said.0.to_model().ok());
+        let budget = envelope.and_then(|envelope| envelope.policies.logs.budget);
+        budget.map_or(self.inner.usual, ByteSize::bytes)
     }
 
     /// With the lock held exclusively.
@@ -169,6 +176,7 @@ impl Logs {
         id: &InstanceId,
         stream: LogStream,
         streams: &Streams,
+        budget: u64,
     ) -> Result<(), ReleaseError> {
         let disk = &self.inner.disk;
         let mut release = Release { disk, id, stream, index: streams.index };
@@ -177,7 +185,7 @@ impl Logs {
         let settled = Streams::read(disk, id)?;
         let Some(newest) = settled.of(stream).newest() else { return Ok(()) };
         let Some(file) = disk.open_appended(&path(id, stream, newest.base))? else { return Ok(()) };
-        for step in budget::plan(settled.of(stream), self.inner.budget, file.block()) {
+        for step in budget::plan(settled.of(stream), budget, file.block()) {
             release.take(step)?;
         }
         Ok(())
@@ -210,6 +218,14 @@ impl Logs {
     fn moving(&self, id: &InstanceId) -> RwLockWriteGuard<'_, ()> {
         self.inner.moving[stripe(id)].write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn has_work(streams: &Streams, stream: LogStream, budget: u64) -> bool {
+    let space = streams.of(stream);
+    let oldest = space.runs().first();
+    let cut_off =
+        oldest.is_some_and(|run| streams.index.moved(stream, run.base).collapsing.is_some());
+    cut_off || !budget::plan(space, budget, 1).is_empty()
 }
 
 fn stripe(id: &InstanceId) -> usize {

@@ -205,7 +205,7 @@ pub fn config(root: &Path, server: &str) -> Config {
         unmeasured: archive::Limits::default(),
         reserve: None,
         file: None,
-        log_budget: node_manager::LOG_BUDGET,
+        log_budget: model::policy::LogPolicy::USUAL_BUDGET.bytes(),
     }
 }
 
