@@ -133,6 +133,9 @@ impl Attendant {
         let streams = asked.flat_map(|id| STREAMS.map(|stream| (id.clone(), stream)));
         for looked in self.look(logs, streams.map(|stream| (stream, None)).collect()).await {
             self.growing.remove(&looked.stream);
+            if let Some(look) = looked.look {
+                self.look_again_if_over(&looked.stream, look);
+            }
             // The file of the run before is not written to any more.
             if looked.base > 0 {
                 self.disarm(&looked.stream, looked.watch);
@@ -178,11 +181,19 @@ impl Attendant {
             let last = self.growing.remove(&stream);
             (stream, last)
         });
-        let due = due.collect();
+        let due: Vec<(Stream, Option<Look>)> = due.collect();
         for Looked { stream, look, .. } in self.look(&Logs { inner }, due).await {
             if let Some(look) = look {
+                self.look_again_if_over(&stream, look);
                 self.growing.insert(stream, look);
             }
+        }
+    }
+
+    /// What was printed while the rest was released may be too much again, and may have been the last.
+    fn look_again_if_over(&mut self, stream: &Stream, look: Look) {
+        if look.length >= look.limit {
+            self.due.push((Instant::now() + look.pause, stream.clone()));
         }
     }
 
@@ -235,22 +246,27 @@ impl Logs {
 
     /// Brings an instance's streams within their budget, and says what this one's newest file is like then.
     fn checked(&self, id: &InstanceId, stream: LogStream) -> Option<Look> {
-        let streams = match self.check(id) {
-            Ok(streams) => streams,
+        let (streams, failed) = match self.check(id) {
+            Ok(streams) => (streams, false),
             Err(error) => {
                 self.trouble(id, &error);
-                super::Streams::read(&self.inner.disk, id).ok()?
+                (super::Streams::read(&self.inner.disk, id).ok()?, true)
             }
         };
         let space = streams.of(stream);
         let newest = space.newest()?;
-        let room = self.budget(id, &streams).saturating_sub(space.held());
+        let limit = match failed {
+            // It is tried again when more is printed.
+            true => newest.length,
+            false => (newest.length.saturating_add(self.budget(id, &streams)))
+                .saturating_sub(space.held()),
+        };
         Some(Look {
             at: Instant::now(),
             base: newest.base,
             shift: newest.shift(),
             length: newest.length,
-            limit: newest.length.saturating_add(room).saturating_add(1),
+            limit: limit.saturating_add(1),
             pause: FIRST,
         })
     }

@@ -1,6 +1,7 @@
 //! What a crash leaves of a release: killed and cut off at every operation on the disk, on file systems that
 //! take heads out and on those that keep holes. Every line says its own address, so that a line that is found
 //! at another one is seen.
+#![allow(clippy::disallowed_methods, reason = "tests play the program that prints")]
 
 use std::fmt::Write as _;
 use std::fs::{self, File};

@@ -108,11 +108,6 @@ async fn who_follows_gets_each_line_that_is_there_once_and_whole_and_is_told_wha
     }
     assert_eq!(gone + seen * 64, lines * 64);
     let log = machine.instance_dir(&id).join("logs/stdout");
-    for _ in 0..50 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let m = log.metadata().unwrap();
-    println!("{} {}", m.len(), m.blocks() * 512);
     eventually("it is within its budget", || held(&log) <= 256 * 1024).await;
     let last = all(&machine, &id, LogsQuery { tail: Some(3), ..stdout() }).await;
     assert_eq!(last.len(), 3);
