@@ -56,7 +56,6 @@ pub(crate) fn first_times() -> Vec<Workload> {
         mend(),
         blobs(),
         make_dir(),
-        release(),
         workload("set_mode", vec![step(|disk| disk.set_mode(p("old"), 0o640))]),
     ]
 }
@@ -79,40 +78,6 @@ pub(crate) fn repeats() -> Vec<Workload> {
         Workload { steps: vec![step(|disk| disk.make_dir(p("dir"), 0o755))], ..blank("make_dir") },
         Workload { steps: vec![step(|disk| put(disk, "new", IfExists::Keep))], ..blank("publish") },
     ]
-}
-
-/// The beginning of a file becomes a hole, then the hole is taken out: only if it is there, since whoever
-/// repeats that cannot know otherwise.
-fn release() -> Workload {
-    fn log(disk: &Disk) -> durable::Appended {
-        disk.open_appended(p("log")).expect("open").expect("a log")
-    }
-    fn observe(disk: &Disk) -> String {
-        let mut first = [0; 4];
-        let log = log(disk);
-        let data = log.first_data().expect("a position");
-        log.read_at(&mut first, data).expect("bytes");
-        format!("{} bytes, {first:?} at {data}", log.length().expect("a length"))
-    }
-    fn setup(disk: &Disk) {
-        let blocks: Vec<u8> = (1..=4).flat_map(|block| [block; 4096]).collect();
-        disk.replace(p("log"), &blocks, 0o600).expect("setup");
-    }
-    Workload {
-        setup,
-        steps: vec![
-            step(|disk| log(disk).punch_head(8192).map(drop)),
-            step(|disk| {
-                let log = log(disk);
-                match log.first_data()? {
-                    0 => Ok(()),
-                    hole => log.collapse_head(hole).map(drop),
-                }
-            }),
-        ],
-        observe,
-        ..blank("release")
-    }
 }
 
 pub(crate) fn replace() -> Workload {
