@@ -416,6 +416,9 @@ pub(crate) struct UpdateArgs {
     /// instance has changed stay with the version that it leaves. Instances only
     #[arg(long)]
     pub(crate) fresh_packages: bool,
+    /// Also to a version that an instance was moved back from because it did not work
+    #[arg(long)]
+    pub(crate) again: bool,
     /// How to wait.
     #[command(flatten)]
     pub(crate) waiting: Waiting,

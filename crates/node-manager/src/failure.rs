@@ -111,6 +111,38 @@ pub(crate) enum Failure {
         /// The last lines that it wrote to standard error.
         stderr: Vec<String>,
     },
+    /// The version that it would be moved to has failed there before.
+    #[error("`{instance}` was moved to {version} before and back again: {reason}")]
+    Rejected {
+        /// Which.
+        instance: InstanceId,
+        /// The version.
+        version: Version,
+        /// Why it failed.
+        reason: String,
+    },
+    /// It was moved to a version that did not work there.
+    #[error("`{instance}` is on {version} again, since {new} did not work: {reason}")]
+    BackAgain {
+        /// Which.
+        instance: InstanceId,
+        /// The version that it was moved to.
+        new: Version,
+        /// Why it failed.
+        reason: String,
+        /// The version that it is on.
+        version: Version,
+    },
+    /// Somebody moved it on before the version had shown that it works.
+    #[error("`{instance}` was moved to {version} before {new} had shown that it works")]
+    MovedOn {
+        /// Which.
+        instance: InstanceId,
+        /// The version that this operation moved it to.
+        new: Version,
+        /// The version that it is on.
+        version: Version,
+    },
     /// A defect of fettle.
     #[error("this operation met a defect of fettle: {why}")]
     Panicked {
@@ -193,9 +225,12 @@ impl Failure {
             Failure::NothingNew { .. } | Failure::Current { .. } | Failure::NoPrevious { .. } => {
                 Code::NothingNew
             }
-            Failure::EndedAtOnce { .. } | Failure::NotReady { .. } | Failure::Installation(_) => {
-                Code::WrongState
-            }
+            Failure::EndedAtOnce { .. }
+            | Failure::NotReady { .. }
+            | Failure::BackAgain { .. }
+            | Failure::MovedOn { .. }
+            | Failure::Installation(_) => Code::WrongState,
+            Failure::Rejected { .. } => Code::NothingNew,
             Failure::Panicked { .. } => Code::Internal,
             Failure::Install(error) => install_code(error),
             Failure::LayOut(error) => match error {
@@ -262,6 +297,12 @@ impl Failure {
                 format!("the installation moves first: fettle update {}", instance.installation)
             }
             Failure::OtherTitle { .. } => "install it beside: fettle install REF".into(),
+            Failure::Rejected { instance, .. } => {
+                format!("try it all the same: fettle update --again {instance}")
+            }
+            Failure::BackAgain { instance, .. } => format!(
+                "its workspace is as the newer version left it; what that printed: fettle logs {instance}"
+            ),
             Failure::EndedAtOnce { instance, .. } | Failure::NotReady { instance, .. } => format!("read on: fettle logs --stderr {instance}"),
             Failure::Refusal(Refusal::WrongState { instance, state }) if !state.is_stopped() => {
                 format!("stop it first: fettle stop {instance}")

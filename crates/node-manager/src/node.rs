@@ -6,6 +6,7 @@
 //! true within another boot is forgotten, instances are found again, and what was asked for goes on.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -74,7 +75,7 @@ pub enum OpenError {
         /// The directory.
         root: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The disk refuses.
     #[error("cannot open the tree of the node")]
@@ -87,7 +88,7 @@ pub enum OpenError {
     },
     /// The system does not say which boot this is.
     #[error("cannot read the id of this boot")]
-    Boot(#[source] std::io::Error),
+    Boot(#[source] io::Error),
     /// There is a launcher, the parent of all programs, and it cannot be talked to.
     #[error("cannot talk to the launcher of this node")]
     Launcher(#[from] launcher::ReachError),
@@ -152,6 +153,8 @@ impl Node {
         create: impl Fn(&Path) -> Result<Disk, DiskError> + Send + 'static,
     ) -> Result<Node, OpenError> {
         let boot = supervise::boot_id().map_err(OpenError::Boot)?;
+        let boot_id =
+            boot.parse().map_err(|_| OpenError::Boot(io::ErrorKind::InvalidData.into()))?;
         let connection = config.server.as_ref().map(Connection::new).transpose();
         let connection = connection.map_err(OpenError::Server)?;
         let (root, this_boot, starter) =
@@ -191,7 +194,7 @@ impl Node {
             connection,
             means: Arc::new(Means {
                 disk,
-                boot,
+                boot: boot_id,
                 _tenure: tenure,
                 launcher,
                 groups,

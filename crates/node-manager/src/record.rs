@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use durable::Disk;
 use durable::record::{Read, Record, RecordError};
-use model::lifecycle::{Desired, Ending, InstallationState, InstanceState, OperationState};
+use model::lifecycle::{
+    BootId, Desired, Ending, InstallationState, InstanceState, OperationState, Probation, Reading,
+    Serving,
+};
 use model::{
     Caller, EnvName, InstallationId, InstanceId, LaunchId, OperationId, PackageName, Profile,
-    Reference, Timestamp, Title,
+    Reference, Span, Timestamp, Title,
 };
 use serde::{Deserialize, Serialize};
 use wire::ErrorBody;
@@ -176,6 +179,12 @@ pub(crate) struct EnvelopeRecord(pub(crate) EnvelopeBody);
 pub(crate) struct InstanceRecord {
     /// Should its process run?
     pub(crate) desired: Desired,
+    /// Where the version that it is on stands.
+    #[serde(default)]
+    pub(crate) probation: ProbationRecord,
+    /// Versions that it was moved to and that failed there, the last one last.
+    #[serde(default)]
+    pub(crate) rejected: Vec<RejectedRecord>,
     /// When it was made.
     pub(crate) created: Timestamp,
     /// Who asked for it.
@@ -219,6 +228,77 @@ pub(crate) struct ObservedRecord {
     pub(crate) attempts_ran: Duration,
     /// How the last process ended.
     pub(crate) exit: Option<ExitBody>,
+}
+
+/// A [`Probation`] as it is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "phase")]
+pub(crate) enum ProbationRecord {
+    /// Nothing has to be shown.
+    #[default]
+    None,
+    /// It has to show that it works.
+    Serving {
+        /// The version that comes back if it does not.
+        before: VersionName,
+        /// How long.
+        length: Span,
+        /// How long it did, without what runs.
+        served: Duration,
+        /// Since when it runs well: the boot, and the time since it.
+        since: Option<(BootId, Duration)>,
+    },
+    /// It has shown that it works.
+    Passed,
+    /// It does not work, and the instance is to be moved back.
+    Failed {
+        /// The version that comes back.
+        before: VersionName,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A version that failed its probation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RejectedRecord {
+    /// Which.
+    pub(crate) version: VersionName,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+impl ProbationRecord {
+    /// Has something still to be shown, or to be done because it was not?
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self, ProbationRecord::Serving { .. } | ProbationRecord::Failed { .. })
+    }
+
+    /// As the machine has it.
+    pub(crate) fn to_model(&self) -> Probation<VersionName> {
+        match self.clone() {
+            ProbationRecord::None => Probation::None,
+            ProbationRecord::Passed => Probation::Passed,
+            ProbationRecord::Failed { before, reason } => Probation::Failed { before, reason },
+            ProbationRecord::Serving { before, length, served, since } => {
+                let since = since.map(|(boot, at)| Reading { boot, at });
+                Probation::Serving(Serving { before, length, served, since })
+            }
+        }
+    }
+
+    /// From what the machine says.
+    pub(crate) fn from_model(probation: Probation<VersionName>) -> ProbationRecord {
+        match probation {
+            Probation::None => ProbationRecord::None,
+            Probation::Passed => ProbationRecord::Passed,
+            Probation::Failed { before, reason } => ProbationRecord::Failed { before, reason },
+            Probation::Serving(Serving { before, length, served, since }) => {
+                let since = since.map(|Reading { boot, at }| (boot, at));
+                ProbationRecord::Serving { before, length, served, since }
+            }
+        }
+    }
 }
 
 /// An [`Ending`] as a word.
@@ -333,6 +413,12 @@ pub(crate) struct Memo {
     pub(crate) instance: Option<InstanceId>,
     /// The launch that was there before, for what must end one and make another.
     pub(crate) launch_before: Option<LaunchId>,
+    /// The version that it is moved from.
+    #[serde(default)]
+    pub(crate) before: Option<VersionName>,
+    /// Is everything done but to wait for the verdict of a probation?
+    #[serde(default)]
+    pub(crate) waits: bool,
     /// Was its work begun? Then what it removes may be gone already.
     pub(crate) begun: bool,
 }

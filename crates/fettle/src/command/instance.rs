@@ -74,6 +74,7 @@ pub(crate) async fn update(context: &Context, args: &UpdateArgs) -> Result<Exit,
             name: target.to_string(),
             to: to.clone(),
             fresh_packages: args.fresh_packages,
+            again: args.again,
         })
     };
     change_all(context, &args.names, takes, args.waiting, change).await

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::lifecycle::{Desired, InstallationEvent, InstanceState};
 use model::{InstallationId, InstanceId, LaunchId, Span};
 use wire::serve::blocking;
-use wire::v1::{CreateRequest, InstanceBody, LogStream, OperationResult};
+use wire::v1::{CreateRequest, InstanceBody, LogStream, OperationResult, RejectedBody};
 
 use super::installations::count;
 use super::journal::Entry;
@@ -18,8 +18,8 @@ use crate::inventory;
 use crate::layout::VersionName;
 use crate::locks;
 use crate::node::{Core, Updating, now};
-use crate::record::InstanceRecord;
-use crate::supervise::{Handle, View};
+use crate::record::{InstanceRecord, ProbationRecord};
+use crate::supervise::{Handle, Trial, View};
 
 /// Makes an instance, and starts it where that was asked for.
 pub(super) async fn create(
@@ -57,8 +57,13 @@ pub(super) async fn create_locked(
         }
     };
     entry.phase("making the instance");
-    let record =
-        InstanceRecord { desired: Desired::Stopped, created: now(), created_by: entry.caller() };
+    let record = InstanceRecord {
+        desired: Desired::Stopped,
+        probation: ProbationRecord::None,
+        rejected: Vec::new(),
+        created: now(),
+        created_by: entry.caller(),
+    };
     let made = make(core, &id, &found.current, record).await;
     let owned = match made {
         Ok(()) => core.take_charge(&id).await.map_err(Failure::from),
@@ -169,7 +174,7 @@ pub(super) async fn restart(
             })
             .await?;
     }
-    let View { body, launch } = handle.view();
+    let View { body, launch, .. } = handle.view();
     let is_the_old_one = launch == entry.memo().launch_before;
     if is_the_old_one && body.state != InstanceState::NotRunning {
         handle.stop(grace(timeout)).await?;
@@ -218,29 +223,43 @@ pub(super) async fn delete(
     result(&handle)
 }
 
-/// Moves an instance to its installation's current version; with `fresh`, its writable packages begin anew.
+/// Moves an instance to its installation's current version, and waits until it has shown that it works
+/// there; with `fresh`, its writable packages begin anew. A version that was rejected is passed over, unless
+/// it is wanted `again`.
 pub(super) async fn update(
     core: &Arc<Core>,
     entry: &Arc<Entry>,
     id: &InstanceId,
     fresh: bool,
+    again: bool,
 ) -> Result<OperationResult, Failure> {
-    let (handle, _lock) = core.claim(id).await?;
-    let owned = id.clone();
-    let (installation, on) = core
-        .read(move |disk| {
-            let installation = inventory::installation(disk, &owned.installation)?;
-            Ok((installation, inventory::instance_version(disk, &owned)?))
-        })
-        .await?;
-    if entry.memo().version.is_none() && installation.current == on {
-        return Err(Failure::Current { instance: id.clone(), version: on.version });
+    if !entry.memo().waits {
+        let (handle, _lock) = core.claim(id).await?;
+        let owned = id.clone();
+        let (installation, on) = core
+            .read(move |disk| {
+                let installation = inventory::installation(disk, &owned.installation)?;
+                Ok((installation, inventory::instance_version(disk, &owned)?))
+            })
+            .await?;
+        let to = installation.current;
+        if entry.memo().version.is_none() {
+            if to == on {
+                return Err(Failure::Current { instance: id.clone(), version: on.version });
+            }
+            let rejected = handle.view().body.rejected;
+            let found = rejected.into_iter().find(|rejected| rejected.version == to.version);
+            if let Some(RejectedBody { version, reason }) = found.filter(|_| !again) {
+                return Err(Failure::Rejected { instance: id.clone(), version, reason });
+            }
+        }
+        switch(core, entry, &handle, to, (fresh, true)).await?;
     }
-    switch(core, entry, &handle, installation.current, fresh).await
+    verdict(core, entry, id).await
 }
 
 /// Moves an instance back to the version before the one that it is on; with `fresh`, its writable packages
-/// begin anew. Needs no network.
+/// begin anew. Needs no network. A probation is over with it.
 pub(super) async fn revert(
     core: &Arc<Core>,
     entry: &Arc<Entry>,
@@ -252,26 +271,30 @@ pub(super) async fn revert(
     let previous = core
         .read(move |disk| {
             let on = inventory::instance_version(disk, &owned)?;
-            inventory::previous_of(disk, &owned.installation, &on)
+            // What has not shown that it works came from a version that had; they need not be neighbours.
+            match inventory::instance(disk, &owned)?.probation {
+                ProbationRecord::Serving { before, .. } => Ok(Some(before)),
+                _ => inventory::previous_of(disk, &owned.installation, &on),
+            }
         })
         .await?;
-    match (entry.memo().version, previous) {
-        (Some(decided), _) => switch(core, entry, &handle, decided, fresh).await,
-        (None, Some(previous)) => switch(core, entry, &handle, previous, fresh).await,
-        (None, None) => Err(Failure::NoPrevious { name: id.to_string() }),
-    }
+    let to = entry.memo().version.or(previous);
+    let to = to.ok_or_else(|| Failure::NoPrevious { name: id.to_string() })?;
+    switch(core, entry, &handle, to, (fresh, false)).await?;
+    result(&handle)
 }
 
 /// Stops what runs, moves the links, starts what should run. What should run is in the memo, since a stop
 /// is recorded too: a crash in between must not forget it. So are the copies of packages: which names are
-/// free is not the same any more once they are made.
+/// free is not the same any more once they are made. `on_trial`, the version has to show that it works; how
+/// that ends is not waited for here.
 async fn switch(
     core: &Arc<Core>,
     entry: &Arc<Entry>,
     handle: &Handle,
     to: VersionName,
-    fresh: bool,
-) -> Result<OperationResult, Failure> {
+    (fresh, on_trial): (bool, bool),
+) -> Result<(), Failure> {
     let body = handle.view().body;
     let _updating = Updating::mark(core, &body.instance, entry.id());
     let is_first = entry.memo().version.is_none();
@@ -280,14 +303,16 @@ async fn switch(
         let (disk, id, target) = (core.disk.clone(), body.instance.clone(), to.clone());
         let planned = blocking(move || {
             let on = inventory::instance_version(&disk, &id)?;
-            instance::plan_move(&disk, &id, &on, &target, fresh)
+            let planned = instance::plan_move(&disk, &id, &on, &target, fresh)?;
+            Ok::<_, Failure>((on, planned))
         });
-        let Move { copies, notes } = planned.await?;
+        let (on, Move { copies, notes }) = planned.await?;
         ready = Some(ready_to_copy(core, (&body.instance, &to), &copies, true).await?);
         notes.into_iter().for_each(|note| entry.note(note));
         entry
             .decide(|memo| {
                 memo.copies = copies;
+                memo.before = Some(on);
                 memo.version = Some(to.clone());
                 memo.begun = body.desired == Desired::Running;
             })
@@ -304,18 +329,80 @@ async fn switch(
         handle.stop(grace(None)).await?;
     }
     entry.phase("switching the version");
-    let switched = handle.switch(to, memo.copies).await;
+    let trial = match memo.before.filter(|_| on_trial) {
+        Some(before) => trial(core, &body.instance, &to, before, memo.begun).await?,
+        None => None,
+    };
+    let switched = handle.switch(to, memo.copies, trial).await;
     drop(ready);
-    if entry.memo().begun {
+    if memo.begun {
         entry.phase("starting");
-        let started = start_and_watch(core, handle).await;
-        // What could not be moved runs on where it was; that it was not moved is what matters.
-        switched?;
-        started?;
-    } else {
-        switched?;
+        if on_trial && switched.is_ok() {
+            // One that cannot be started is moved back by its owner, and the verdict says so.
+            let _ = handle.start().await;
+        } else {
+            let started = start_and_watch(core, handle).await;
+            // What could not be moved runs on where it was; that it was not moved is what matters.
+            switched?;
+            return started;
+        }
     }
-    result(handle)
+    switched?;
+    if on_trial {
+        entry.decide(|memo| memo.waits = true).await?;
+    }
+    Ok(())
+}
+
+/// What a version has to show that an instance is moved to: as its envelope says, and at least as much as a
+/// start has to. One that is not started now begins with its next start.
+async fn trial(
+    core: &Core,
+    id: &InstanceId,
+    to: &VersionName,
+    before: VersionName,
+    begun: bool,
+) -> Result<Option<Trial>, Failure> {
+    let (id, to) = (id.clone(), to.clone());
+    let envelope = core.read(move |disk| inventory::envelope(disk, &id.installation, &to)).await?;
+    let stated = envelope.0.to_model()?.policies.update.probation;
+    let usual = begun.then(|| Span::from_millis(WATCHED.as_millis() as u64));
+    Ok(stated.max(usual).map(|length| Trial { before, length }))
+}
+
+/// Waits for what becomes of the version that an instance was moved to. Holds no lock meanwhile: it can be
+/// stopped, which begins its probation anew, started, and moved back.
+async fn verdict(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    id: &InstanceId,
+) -> Result<OperationResult, Failure> {
+    let handle = core.handle(id)?;
+    let memo = entry.memo();
+    let (Some(to), true) = (memo.version, memo.begun) else { return result(&handle) };
+    entry.phase("probation");
+    let mut watch = handle.watch();
+    let is_over = |view: &View| !view.on_probation || view.body.state == InstanceState::Deleted;
+    let _ = watch.wait_for(is_over).await; // its owner is gone: then it is over
+    let InstanceBody { version, rejected, .. } = handle.view().body;
+    if version == to.version {
+        return result(&handle);
+    }
+    let instance = id.clone();
+    match rejected.into_iter().find(|rejected| rejected.version == to.version) {
+        Some(RejectedBody { version: new, reason }) => {
+            // The version before is begun again.
+            let begun = |view: &View| {
+                let InstanceBody { state, desired, .. } = &view.body;
+                let rests = matches!(state, InstanceState::NotRunning | InstanceState::Updating);
+                *desired == Desired::Stopped
+                    || !(rests || matches!(state, InstanceState::Launching))
+            };
+            let _ = watch.wait_for(begun).await;
+            Err(Failure::BackAgain { instance, new, reason, version })
+        }
+        None => Err(Failure::MovedOn { instance, new: to.version, version }),
+    }
 }
 
 /// Starts an instance, and watches it a little: a program that ends at once has not been started in any
@@ -350,7 +437,7 @@ async fn ready(handle: &Handle, launch: LaunchId) -> bool {
         view.launch != Some(launch) || !matches!(view.body.state, InstanceState::Stopping)
     };
     let _ = watch.wait_for(ended).await;
-    let View { launch: last, body } = handle.view();
+    let View { launch: last, body, .. } = handle.view();
     last == Some(launch) && body.state == InstanceState::Running
 }
 

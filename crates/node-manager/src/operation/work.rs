@@ -92,7 +92,7 @@ async fn work(
         Request::Resume(id) => instances::pause(core, &id, false).await,
         Request::Delete(id, request) => instances::delete(core, entry, &id, request.stop).await,
         Request::Update(Target::Instance(id), request) => {
-            instances::update(core, entry, &id, request.fresh_packages).await
+            instances::update(core, entry, &id, request.fresh_packages, request.again).await
         }
         Request::Revert(Target::Instance(id), request) => {
             instances::revert(core, entry, &id, request.fresh_packages).await

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::lifecycle::InstanceState;
-use model::{InstanceId, LaunchId};
+use model::{InstanceId, LaunchId, Span};
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::v1::InstanceBody;
 
@@ -26,6 +26,8 @@ pub(crate) struct View {
     pub(crate) body: InstanceBody,
     /// The launch that was asked for last.
     pub(crate) launch: Option<LaunchId>,
+    /// Has the version that it is on still to show that it works, or failed and not left yet?
+    pub(crate) on_probation: bool,
 }
 
 /// Why an instance was not moved.
@@ -75,13 +77,22 @@ pub(crate) enum Refusal {
 /// Where the answer to a command goes.
 pub(super) type Answer<T = ()> = oneshot::Sender<Result<T, Refusal>>;
 
+/// What a version has to show that an instance is moved to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trial {
+    /// The version that comes back if it does not.
+    pub(crate) before: VersionName,
+    /// How long it has to run well.
+    pub(crate) length: Span,
+}
+
 /// What an owner can be asked for.
 #[derive(Debug)]
 pub(super) enum Command {
     Start(Answer<Option<LaunchId>>),
     Stop { grace: Option<Duration>, answer: Answer },
     Pause { paused: bool, answer: Answer },
-    Switch { to: VersionName, copies: Copies, answer: Answer },
+    Switch { to: VersionName, copies: Copies, trial: Option<Trial>, answer: Answer },
     Delete(Answer),
 }
 
@@ -120,9 +131,15 @@ impl Handle {
         self.ask(|answer| Command::Pause { paused, answer }).await
     }
 
-    /// It shall be on this version, with these copies of its writable packages; it has no process.
-    pub(crate) async fn switch(&self, to: VersionName, copies: Copies) -> Result<(), Refusal> {
-        self.ask(|answer| Command::Switch { to, copies, answer }).await
+    /// It shall be on this version, with these copies of its writable packages; it has no process. With a
+    /// `trial` it has to show that it works there; without one whatever it had to show is over.
+    pub(crate) async fn switch(
+        &self,
+        to: VersionName,
+        copies: Copies,
+        trial: Option<Trial>,
+    ) -> Result<(), Refusal> {
+        self.ask(|answer| Command::Switch { to, copies, trial, answer }).await
     }
 
     /// It shall go, with all that it has.

@@ -158,7 +158,7 @@ fn open(means: &Means, id: &InstanceId, launch: LaunchId) -> Result<Opened, Laun
     let group = enter_group(means, id, &limits, &mut program, &mut descriptors)?;
     let mut notify = None;
     if plan.listens() {
-        let path = means.disk.root().join(layout::notify(&means.boot, id));
+        let path = means.disk.root().join(layout::notify(means.boot.as_str(), id));
         let of_notify = |source| LaunchError::Notify { instance: id.clone(), source };
         let (ours, kept) = Notify::new(&path).map_err(of_notify)?;
         program.env.push(variable("NOTIFY_SOCKET", path));

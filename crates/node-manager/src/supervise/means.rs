@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cgroup::Groups;
 use durable::{Disk, Lock};
 use model::InstanceId;
+use model::lifecycle::BootId;
 
 use super::launcher::Launcher;
 use crate::logs::Logs;
@@ -15,7 +16,7 @@ pub(crate) struct Means {
     /// The tree of the node.
     pub(crate) disk: Disk,
     /// The id of this boot.
-    pub(crate) boot: String,
+    pub(crate) boot: BootId,
     /// The lock of the tree: held for as long as anybody may change something.
     pub(crate) _tenure: Arc<Lock>,
     /// The way to the parent of all programs.

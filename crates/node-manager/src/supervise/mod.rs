@@ -11,7 +11,7 @@ mod owner;
 mod prepare;
 mod process;
 
-pub(crate) use handle::{Handle, Refusal, View};
+pub(crate) use handle::{Handle, Refusal, Trial, View};
 pub(crate) use launch::LaunchError;
 pub(crate) use launcher::Launcher;
 pub(crate) use means::Means;

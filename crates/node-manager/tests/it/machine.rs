@@ -254,12 +254,22 @@ pub fn delete(id: &InstanceId, stop: bool) -> Change {
 }
 
 pub fn update(name: &impl ToString) -> Change {
-    Change::Update(UpdateRequest { name: name.to_string(), to: None, fresh_packages: false })
+    Change::Update(UpdateRequest {
+        name: name.to_string(),
+        to: None,
+        fresh_packages: false,
+        again: false,
+    })
 }
 
 pub fn update_to(name: &impl ToString, to: &str) -> Change {
     let to = Some(to.parse().unwrap());
-    Change::Update(UpdateRequest { name: name.to_string(), to, fresh_packages: false })
+    Change::Update(UpdateRequest {
+        name: name.to_string(),
+        to,
+        fresh_packages: false,
+        again: false,
+    })
 }
 
 pub fn revert(name: &impl ToString) -> Change {

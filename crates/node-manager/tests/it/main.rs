@@ -16,6 +16,7 @@ mod logs;
 mod machine;
 mod manager;
 mod operations;
+mod probation;
 mod repair;
 mod room;
 mod store;

@@ -229,7 +229,12 @@ async fn an_installation_has_no_copies_that_could_begin_anew() {
     let id = instance(&machine).await;
     let name = id.installation.to_string();
     for change in [
-        Change::Update(UpdateRequest { name: name.clone(), to: None, fresh_packages: true }),
+        Change::Update(UpdateRequest {
+            name: name.clone(),
+            to: None,
+            fresh_packages: true,
+            again: false,
+        }),
         Change::Revert(RevertRequest { name: name.clone(), fresh_packages: true }),
     ] {
         let refused = machine.node.node().submit(crate::machine::new_id(), &change).await;

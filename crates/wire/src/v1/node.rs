@@ -222,6 +222,9 @@ pub struct UpdateRequest {
     /// Begin with new copies of writable packages? Instances only.
     #[serde(default)]
     pub fresh_packages: bool,
+    /// Also to a version that was rejected? Instances only.
+    #[serde(default)]
+    pub again: bool,
 }
 
 /// Wants an installation or instance moved back.

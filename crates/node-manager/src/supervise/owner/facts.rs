@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use model::lifecycle::{Aftermath, Desired, Ending, InstanceEvent, InstanceState};
-use model::{ExitStatus, InstanceId, LaunchId, Timestamp, Version};
+use model::lifecycle::{Aftermath, Desired, Ending, InstanceEvent, InstanceState, ProbationEvent};
+use model::{ExitStatus, InstanceId, LaunchId, Timestamp};
 use wire::v1::ExitBody;
 
 use super::super::handle::Refusal;
@@ -16,14 +16,14 @@ use super::super::process::{End, Process};
 use super::Owner;
 use crate::instance::{self, InstanceError};
 use crate::inventory;
-use crate::layout;
+use crate::layout::{self, VersionName};
 use crate::node::now;
-use crate::record::{InstanceRecord, ObservedRecord};
+use crate::record::{InstanceRecord, ObservedRecord, ProbationRecord};
 
 pub(super) struct Facts {
     pub(super) record: InstanceRecord,
     pub(super) observed: ObservedRecord,
-    pub(super) version: Version,
+    pub(super) version: VersionName,
     pub(super) process: Option<Process>,
     /// What its process is watched by, if it has one and that is anything.
     pub(super) plan: Option<Plan>,
@@ -41,9 +41,9 @@ impl Facts {
             tracing::warn!(instance = %id, %error, "its link to the packages cannot be made sure of");
         }
         let record = inventory::instance(disk, id).map_err(InstanceError::Read)?;
-        let version = inventory::instance_version(disk, id).map_err(InstanceError::Read)?.version;
+        let version = inventory::instance_version(disk, id).map_err(InstanceError::Read)?;
         // What was observed may be lost or torn, and says nothing that the kernel does not know better.
-        let path = layout::observed(&means.boot, id);
+        let path = layout::observed(means.boot.as_str(), id);
         let observed = match durable::record::read(disk, &path) {
             Ok(durable::record::Read::Present(observed)) => observed,
             _ => ObservedRecord::nothing(record.created),
@@ -133,6 +133,8 @@ impl Owner {
                     self.process_ended().await;
                     return Ok(());
                 }
+                let reading = self.reading();
+                self.judge(ProbationEvent::Look(reading)).await;
                 if self.observed.state == InstanceState::Stopping {
                     // The manager was cut off on the way: it is asked again.
                     let ending = self.observed.ending.unwrap_or(Ending::Asked);
@@ -162,6 +164,13 @@ impl Owner {
                     self.observed.state = InstanceState::NotRunning;
                 }
                 self.observe_or_log().await;
+                if matches!(self.record.probation, ProbationRecord::Failed { .. }) {
+                    // A move back was cut off on the way.
+                    self.go_back().await;
+                } else {
+                    let reading = self.reading();
+                    self.judge(ProbationEvent::Look(reading)).await;
+                }
                 if !rests && self.record.desired == Desired::Running {
                     self.advance(InstanceEvent::Start)?;
                     self.launch_or_follow_policy().await;

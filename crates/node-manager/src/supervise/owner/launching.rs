@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::lifecycle::{Aftermath, Desired, Ending, InstanceEvent, InstanceState};
+use model::lifecycle::{
+    Aftermath, Desired, Ending, InstanceEvent, InstanceState, Misfit, ProbationEvent,
+};
 use model::{Attempts, ExitStatus, LaunchId, Verdict, jittered, verdict};
 use tokio::time::Instant;
 use wire::serve::blocking;
@@ -15,8 +17,8 @@ use super::super::health::News;
 use super::super::launch::{Launched, launch};
 use super::super::prepare::restart_policy;
 use super::super::process::End;
-use super::Owner;
 use super::stopping::Stop;
+use super::{Owner, probation};
 use crate::node::now;
 
 impl Owner {
@@ -37,9 +39,9 @@ impl Owner {
                 self.process = Some(Arc::new(process));
                 self.watch = watch;
                 let moved = self.advance(InstanceEvent::Launched);
-                let moved = match is_ready {
-                    true => moved.and_then(|()| self.become_ready()),
-                    false => moved,
+                let moved = match (is_ready, moved) {
+                    (true, Ok(())) => self.become_ready().await,
+                    (_, moved) => moved,
                 };
                 self.observe_or_log().await;
                 moved.map(|()| launch_id)
@@ -48,10 +50,15 @@ impl Owner {
                 let why = with_causes(&refusal);
                 let status = ExitStatus::Unknown(why.clone());
                 self.observed.exit = Some(ExitBody::from_model(&status, now()));
-                self.observed.reason = Some(why);
-                let verdict = self.verdict(model::End::Badly, Duration::ZERO).await;
-                let aftermath = self.heed(&verdict, None);
-                self.follow(InstanceEvent::LaunchFailed(aftermath)).await;
+                self.observed.reason = Some(why.clone());
+                let misfit = Misfit::NotLaunched(why);
+                if self.judge(ProbationEvent::Failed(misfit)).await {
+                    self.begin_again(InstanceEvent::LaunchFailed(Aftermath::Rest)).await;
+                } else {
+                    let verdict = self.verdict(model::End::Badly, Duration::ZERO).await;
+                    let aftermath = self.heed(&verdict, None);
+                    self.follow(InstanceEvent::LaunchFailed(aftermath)).await;
+                }
                 Err(refusal)
             }
         }
@@ -64,17 +71,41 @@ impl Owner {
         made.map_err(|source| Refusal::Launch { instance: self.id.clone(), source })
     }
 
-    fn become_ready(&mut self) -> Result<(), Refusal> {
+    async fn become_ready(&mut self) -> Result<(), Refusal> {
         self.advance(InstanceEvent::Ready)?;
         self.observed.ready = Some(now());
+        let reading = self.reading();
+        self.judge(ProbationEvent::Ready(reading)).await;
         Ok(())
+    }
+
+    /// Its probation may be served.
+    pub(super) async fn look_again(&mut self) {
+        self.look = None;
+        let reading = self.reading();
+        self.judge(ProbationEvent::Look(reading)).await;
+    }
+
+    /// It has no process, and its version has failed: the version before begins.
+    async fn begin_again(&mut self, event: InstanceEvent) {
+        if let Err(refusal) = self.advance(event) {
+            tracing::error!(instance = %self.id, error = %refusal, "an impossible move");
+        }
+        self.observed.ending = None;
+        self.go_back().await;
+        if self.record.desired == Desired::Running {
+            self.observed.restarts = 0;
+            self.observed.attempts = 0;
+            self.observed.attempts_ran = Duration::ZERO;
+            self.retry = Some(Instant::now());
+        }
     }
 
     /// News of the program.
     pub(super) async fn hear(&mut self, news: News) {
         match news {
             News::Ready if self.observed.state == InstanceState::Launching => {
-                if let Err(refusal) = self.become_ready() {
+                if let Err(refusal) = self.become_ready().await {
                     tracing::error!(instance = %self.id, error = %refusal, "an impossible move");
                 }
             }
@@ -141,8 +172,22 @@ impl Owner {
         } else if !matches!(ending, Some(Ending::Unwell(_))) {
             self.observed.reason = Some(reason(status, memory_kills));
         }
-        let aftermath = self.heed(&verdict, ending);
-        self.follow(InstanceEvent::Exited(aftermath)).await;
+        let reading = self.reading();
+        let failed = match (ending, &verdict) {
+            (Some(Ending::Asked), _) => false, // it begins anew since it was asked
+            (Some(Ending::Unwell(how)), _) => {
+                self.judge(ProbationEvent::Failed(Misfit::Unwell(how))).await
+            }
+            (None, _) if !status.is_success() => self.judge(probation::ended(status)).await,
+            (None, Verdict::Rest) => self.judge(ProbationEvent::Finished).await,
+            (None, _) => self.judge(ProbationEvent::Held(reading)).await,
+        };
+        if failed {
+            self.begin_again(InstanceEvent::Exited(Aftermath::Rest)).await;
+        } else {
+            let aftermath = self.heed(&verdict, ending);
+            self.follow(InstanceEvent::Exited(aftermath)).await;
+        }
         for answer in waiting {
             let _ = answer.send(Ok(())); // may have left
         }
@@ -190,11 +235,18 @@ impl Owner {
 
     pub(super) async fn retry_due(&mut self) {
         self.retry = None;
-        if let Err(refusal) = self.advance(InstanceEvent::RetryDue) {
+        // After a move back it has not failed, and begins as if somebody had started it.
+        let event = match self.observed.state {
+            InstanceState::NotRunning => InstanceEvent::Start,
+            _ => InstanceEvent::RetryDue,
+        };
+        if let Err(refusal) = self.advance(event) {
             tracing::error!(instance = %self.id, error = %refusal, "an impossible move");
             return;
         }
-        self.observed.restarts = self.observed.restarts.saturating_add(1);
+        if event == InstanceEvent::RetryDue {
+            self.observed.restarts = self.observed.restarts.saturating_add(1);
+        }
         self.launch_or_follow_policy().await;
     }
 }

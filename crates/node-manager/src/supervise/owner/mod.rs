@@ -9,14 +9,16 @@
 
 mod facts;
 mod launching;
+mod probation;
 mod show;
 mod stopping;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use model::lifecycle::ProbationEvent;
 use model::lifecycle::{Desired, InstanceEvent, InstanceState};
-use model::{InstanceId, LaunchId, Version};
+use model::{InstanceId, LaunchId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use wire::serve::blocking;
@@ -24,7 +26,7 @@ use wire::serve::blocking;
 use self::facts::Facts;
 use self::show::body;
 use self::stopping::{Stop, ended};
-use super::handle::{Command, Handle, Refusal, View};
+use super::handle::{Command, Handle, Refusal, Trial, View};
 use super::health::{News, Watch};
 use super::means::Means;
 use super::process::Process;
@@ -43,7 +45,11 @@ pub(crate) async fn take_charge(means: Arc<Means>, id: InstanceId) -> Result<Han
     .await;
     let Facts { record, observed, version, process, notify, plan } = facts?;
     let (commands, receiver) = mpsc::channel(COMMANDS);
-    let view = View { body: body(&id, &version, &record, &observed), launch: observed.launch };
+    let view = View {
+        body: body(&id, &version, &record, &observed),
+        launch: observed.launch,
+        on_probation: record.probation.is_open(),
+    };
     let (publish, view) = watch::channel(view);
     let mut owner = Owner {
         means: owned,
@@ -55,6 +61,7 @@ pub(crate) async fn take_charge(means: Arc<Means>, id: InstanceId) -> Result<Han
         process: None,
         watch: None,
         retry: None,
+        look: None,
         stop: None,
         commands: receiver,
         publish,
@@ -69,7 +76,7 @@ struct Owner {
     id: InstanceId,
     /// Its absolute path.
     workspace: PathBuf,
-    version: Version,
+    version: VersionName,
     record: InstanceRecord,
     observed: ObservedRecord,
     process: Option<Arc<Process>>,
@@ -77,6 +84,8 @@ struct Owner {
     watch: Option<Watch>,
     /// When the next start is due.
     retry: Option<Instant>,
+    /// When its probation is looked at again.
+    look: Option<Instant>,
     /// The stop that is under way.
     stop: Option<Stop>,
     commands: mpsc::Receiver<Command>,
@@ -96,6 +105,7 @@ impl Owner {
                 }
                 news = news(self.watch.as_mut()) => self.hear(news).await,
                 () = at(self.retry) => self.retry_due().await,
+                () = at(self.look) => self.look_again().await,
                 () = at(self.stop.as_ref().and_then(|stop| stop.deadline)) => {
                     self.lose_patience().await;
                 }
@@ -115,8 +125,8 @@ impl Owner {
                 let outcome = self.pause(paused).await;
                 let _ = answer.send(outcome);
             }
-            Command::Switch { to, copies, answer } => {
-                let outcome = self.switch(to, copies).await;
+            Command::Switch { to, copies, trial, answer } => {
+                let outcome = self.switch(to, copies, trial).await;
                 let _ = answer.send(outcome);
             }
             Command::Delete(answer) => {
@@ -147,7 +157,12 @@ impl Owner {
         self.launch().await.map(Some)
     }
 
-    async fn switch(&mut self, to: VersionName, copies: Copies) -> Result<(), Refusal> {
+    async fn switch(
+        &mut self,
+        to: VersionName,
+        copies: Copies,
+        trial: Option<Trial>,
+    ) -> Result<(), Refusal> {
         self.advance(InstanceEvent::BeginUpdate)?;
         self.retry = None;
         self.observe_or_log().await;
@@ -155,7 +170,12 @@ impl Owner {
         let outcome = blocking(move || instance::switch(&disk, &id, &target, &copies)).await;
         self.advance(InstanceEvent::EndUpdate)?;
         if outcome.is_ok() {
-            self.version = to.version;
+            self.version = to.clone();
+            let event = match trial {
+                Some(Trial { before, length }) => ProbationEvent::Begin { before, to, length },
+                None => ProbationEvent::Reverted,
+            };
+            self.judge(event).await;
         }
         self.observe_or_log().await;
         Ok(outcome?)
@@ -167,7 +187,7 @@ impl Owner {
         let (disk, id, observed) = (
             self.means.disk.clone(),
             self.id.clone(),
-            layout::observed(&self.means.boot, &self.id),
+            layout::observed(self.means.boot.as_str(), &self.id),
         );
         blocking(move || {
             instance::delete(&disk, &id)?;

@@ -1,8 +1,8 @@
 //! What should be and what is, recorded and shown. What should be is synced before it is acted on; what is
 //! is replaced without a sync.
 
+use model::InstanceId;
 use model::lifecycle::{Desired, Illegal, InstanceEvent, InstanceState};
-use model::{InstanceId, Version};
 use tokio::time::Instant;
 use wire::serve::blocking;
 use wire::v1::InstanceBody;
@@ -10,7 +10,7 @@ use wire::v1::InstanceBody;
 use super::super::handle::{Refusal, View};
 use super::Owner;
 use crate::instance;
-use crate::layout;
+use crate::layout::{self, VersionName};
 use crate::node::now;
 use crate::record::{InstanceRecord, ObservedRecord, Unusable};
 
@@ -42,7 +42,7 @@ impl Owner {
     pub(super) async fn observe(&mut self) -> Result<(), Refusal> {
         let (disk, path, observed) = (
             self.means.disk.clone(),
-            layout::observed(&self.means.boot, &self.id),
+            layout::observed(self.means.boot.as_str(), &self.id),
             self.observed.clone(),
         );
         let written = blocking(move || {
@@ -62,10 +62,16 @@ impl Owner {
 
     pub(super) fn show(&self) {
         let mut body = body(&self.id, &self.version, &self.record, &self.observed);
+        body.probation = self.probation_body();
+        body.rejected = self.rejected_bodies();
         let due = self.retry.filter(|_| self.observed.state == InstanceState::Backoff);
         body.next = due.map(|due| now().plus(due.saturating_duration_since(Instant::now())));
         let launch = self.observed.launch;
-        self.publish.send_replace(View { body, launch });
+        self.publish.send_replace(View {
+            body,
+            launch,
+            on_probation: self.record.probation.is_open(),
+        });
     }
 
     pub(super) fn refuse(&self, illegal: &Illegal<InstanceState, InstanceEvent>) -> Refusal {
@@ -75,7 +81,7 @@ impl Owner {
 
 pub(super) fn body(
     id: &InstanceId,
-    version: &Version,
+    version: &VersionName,
     record: &InstanceRecord,
     observed: &ObservedRecord,
 ) -> InstanceBody {
@@ -83,7 +89,7 @@ pub(super) fn body(
         instance: id.clone(),
         installation: id.installation.clone(),
         title: id.installation.title.clone(),
-        version: version.clone(),
+        version: version.version.clone(),
         state: observed.state,
         desired: record.desired,
         pid: observed.process.map(|process| process.pid),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::lifecycle::{Desired, Ending, InstanceEvent, InstanceState};
+use model::lifecycle::{Desired, Ending, InstanceEvent, InstanceState, ProbationEvent};
 use model::policy::StopPolicy;
 use rustix::process::Signal;
 use tokio::time::Instant;
@@ -31,6 +31,7 @@ impl Owner {
             let _ = answer.send(Err(refusal));
             return;
         }
+        self.judge(ProbationEvent::Stopped).await;
         if let Some(stop) = &mut self.stop {
             // Whatever was to follow: now somebody asks for the end.
             stop.ending = Ending::Asked;
@@ -112,6 +113,12 @@ impl Owner {
             blocking(move || process.freeze(&workspace, paused)).await;
         }
         self.advance(event)?;
+        let reading = self.reading();
+        self.judge(match paused {
+            true => ProbationEvent::Held(reading),
+            false => ProbationEvent::Ready(reading),
+        })
+        .await;
         self.observe().await
     }
 
