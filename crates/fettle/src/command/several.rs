@@ -314,6 +314,12 @@ const INSTANCE_KEYS: &[&str] = &[
     "restarts",
     "exit",
     "since",
+    "ready",
+    "status",
+    "probation",
+    "rejected",
+    "reason",
+    "next",
     "created_by",
 ];
 
