@@ -38,7 +38,7 @@ mod stage;
 mod tree;
 
 pub use blobs::{Blobs, Key, KeyError};
-pub use disk::{Appended, DirEntry, Disk, Guest, Kind, Space, Stat, Thrown};
+pub use disk::{Appended, DirEntry, Disk, Guest, Kind, Replacement, Space, Stat, Thrown};
 pub use error::{DiskError, Refused, Verb};
 pub use lock::{Lock, LockMode};
 pub use stage::{IfExists, Published, StagedFile, StagedReader};

@@ -211,4 +211,5 @@ pub const LIMIT: u64 = 16 * 1024 * 1024;
 const MAGIC: &str = "fettle";
 /// A kind is a short word; whatever has no newline in this many bytes is no record.
 const LONGEST_FIRST_LINE: usize = 512;
-const MODE: u32 = 0o600;
+/// Permission bits of a record.
+pub const MODE: u32 = 0o600;

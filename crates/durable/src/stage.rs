@@ -112,6 +112,13 @@ impl Disk {
         Ok(staged)
     }
 
+    /// A staged file as it shall be published, with its mode; not synced.
+    pub(crate) fn stage_whole(&self, bytes: &[u8], mode: u32) -> io::Result<StagedFile> {
+        let staged = self.stage_bytes(bytes)?;
+        self.gate().chmod(staged.file.as_fd(), mode)?;
+        Ok(staged)
+    }
+
     fn new_staged_file(&self) -> io::Result<StagedFile> {
         let (name, file) =
             self.under_fresh_name(|name| self.gate().create(self.staging(), name, 0o600))?;
@@ -265,11 +272,15 @@ impl StagedFile {
         Ok(if moved { Published::New } else { Published::Kept })
     }
 
-    pub(crate) fn publish_unsynced(mut self, to: &Path, mode: u32) -> io::Result<()> {
+    pub(crate) fn publish_unsynced(self, to: &Path, mode: u32) -> io::Result<()> {
+        self.disk.gate().chmod(self.file.as_fd(), mode)?;
+        self.rename_to(to)
+    }
+
+    /// Moves it over whatever file is there; both syncs are the caller's.
+    pub(crate) fn rename_to(mut self, to: &Path) -> io::Result<()> {
         let (dir, name) = self.disk.open_parent(to)?;
-        let gate = self.disk.gate();
-        gate.chmod(self.file.as_fd(), mode)?;
-        gate.rename(self.disk.staging(), &self.name, dir.as_fd(), name, false)?;
+        self.disk.gate().rename(self.disk.staging(), &self.name, dir.as_fd(), name, false)?;
         self.at_end = AtEnd::Gone;
         Ok(())
     }

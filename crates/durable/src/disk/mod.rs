@@ -13,12 +13,14 @@
 mod append;
 mod guest;
 mod read;
+mod together;
 mod trash;
 mod write;
 
 pub use append::Appended;
 pub use guest::Guest;
 pub(crate) use read::{entries, link_target, open_regular, stat};
+pub use together::Replacement;
 pub use trash::Thrown;
 pub(crate) use write::staging_name;
 

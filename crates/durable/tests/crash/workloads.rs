@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use durable::record::{self, Record, RecordError};
-use durable::{Blobs, Disk, DiskError, IfExists, Key, Seal};
+use durable::{Blobs, Disk, DiskError, IfExists, Key, Replacement, Seal};
 use serde::{Deserialize, Serialize};
 
 use crate::harness::{Step, Workload, empty_both, everything};
@@ -28,6 +28,7 @@ pub(crate) fn all() -> Vec<Workload> {
 pub(crate) fn first_times() -> Vec<Workload> {
     vec![
         replace(),
+        together(),
         workload(
             "create_new",
             vec![
@@ -89,6 +90,47 @@ pub(crate) fn replace() -> Workload {
             step(|disk| disk.replace(p("fresh"), b"third", 0o644)),
         ],
     )
+}
+
+/// Each file is old or new by itself; once it is said that all are new, they are.
+fn together() -> Workload {
+    const FILES: [&str; 5] = ["a/one", "a/two", "b/three", "b/four", "five"];
+    Workload {
+        setup: |disk| {
+            for dir in ["a", "b"] {
+                disk.make_dir(p(dir), 0o755).expect("make_dir");
+            }
+            // The last one is not there before.
+            for path in &FILES[..4] {
+                disk.replace(p(path), b"old content", 0o600).expect("replace");
+            }
+        },
+        observe: |disk| {
+            let read = |path: &&str| match disk.read(p(path), 99).expect("read").as_deref() {
+                None | Some(b"old content") => "old",
+                Some(b"new content of another length") => {
+                    let mode = disk.metadata(p(path)).expect("stat").expect("read").mode;
+                    if mode == 0o640 { "new" } else { "of another mode" }
+                }
+                Some(_) => "damaged",
+            };
+            let found: Vec<&str> = FILES.iter().map(read).collect();
+            match found.iter().all(|state| *state == "old" || *state == "new") {
+                true if found.contains(&"old") => "not all are new\n".to_owned(),
+                true => "all are new\n".to_owned(),
+                false => format!("{found:?}\n"),
+            }
+        },
+        steps: vec![step(|disk| {
+            let all = FILES.map(|path| Replacement {
+                path: p(path),
+                bytes: b"new content of another length",
+                mode: 0o640,
+            });
+            disk.replace_all(&all).into_iter().collect()
+        })],
+        ..blank("replace_all")
+    }
 }
 
 fn point() -> Workload {
