@@ -9,11 +9,11 @@ Every way downloads from the same fettle server on loopback, verifies the SHA-25
 and ends with one sync of the file system. fettle writes a digest of every file besides.
 The ratio is that of the medians; the spread is (largest - smallest) / median of fettle's own times.
 """
-import argparse, contextlib, hashlib, json, os, pathlib, platform, re, shutil, statistics, subprocess
+import argparse, contextlib, hashlib, json, os, pathlib, re, shutil, statistics, subprocess
 import sys, tempfile, threading, time, zipfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-FETTLE = ROOT / "target/release/fettle"
+from common import FETTLE, ROOT, Disk, Service, machine, run
+
 WHEELS = ["numpy==2.4.6", "pandas==3.1.1", "sympy==1.14.0", "matplotlib==3.11.2"]
 GOALS = {  # of the issue; peer -> (row, goal)
     ("tar.zst", "curl, openssl, tar --zstd, sync"): 0.65, ("tar.zst", "uv, cold"): 1.0,
@@ -24,56 +24,6 @@ GOALS = {  # of the issue; peer -> (row, goal)
     ("second instance, the tree", "cp -al of the tree"): 0.05,
     ("second installation, one file", "cp -al of the tree"): 0.05,
 }
-
-
-def run(*command, **options):
-    return subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, **options).stdout
-
-
-class Disk:
-    """A fresh file system for each measurement: what was deleted before slows nothing down."""
-
-    def __init__(self, work):
-        self.image, self.dir = work / "disk.img", work / "disk"
-        self.dir.mkdir()
-        self.loop = os.geteuid() == 0
-
-    @contextlib.contextmanager
-    def fresh(self):
-        if self.loop:
-            self.image.unlink(missing_ok=True)
-            run("truncate", "-s", "3G", self.image)
-            run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.image)
-            run("mount", "-o", "loop", self.image, self.dir)
-        try:
-            run("sync")
-            yield self.dir
-        finally:
-            if self.loop:
-                run("umount", self.dir)
-            else:
-                shutil.rmtree(self.dir)
-                self.dir.mkdir()
-
-    def kind(self):
-        return "ext4 with a journal on a loop image" if self.loop else "the file system of the temporary directory"
-
-
-class Service:
-    """A fettle server or node; its address is in its first line."""
-
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen([str(FETTLE), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self.address = self.process.stdout.readline().split()[1].decode()
-
-    def cpu(self):
-        """Seconds of processor that it and the children that it has waited for took."""
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return sum(int(value) for value in fields[11:15]) / os.sysconf("SC_CLK_TCK")
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
 
 
 class Memory(threading.Thread):
@@ -276,11 +226,8 @@ def measure(work, options):
 
 def report(measured, options):
     kind, (files, size), results = measured
-    cpu = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
     lines = [
-        f"{files} files, {size / 2**20:.0f} MiB, {kind}, {os.cpu_count()} cores ({cpu[1] if cpu else platform.machine()}), "
-        f"Linux {platform.release().split('-')[0]}, {time.strftime('%Y-%m-%d', time.gmtime())}, "
-        f"medians of {options.rounds} rounds in turn.", "",
+        f"{files} files, {size / 2**20:.0f} MiB, {kind}, {machine()}, medians of {options.rounds} rounds in turn.", "",
         "| cold install of | fettle | peer | peer's time | ratio | goal | | spread | cores busy | peak memory |",
         "|---|---|---|---|---|---|---|---|---|---|"]
     for name, times, facts in results:
