@@ -56,6 +56,13 @@ def alive(pids):
     return [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
 
 
+def end_all(started, name):
+    """Ends what was started since and has this name."""
+    for pid in processes(lambda _, found, pid: found == name and pid not in started):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
 class Supervisor:
     """One of them, with `count` services in `place`."""
 
@@ -67,6 +74,7 @@ class Supervisor:
         self.script.write_text(self.starts.script())
         self.script.chmod(0o755)
         self.main = None
+        self.others = set(processes(lambda *_: True))  # they are left alone
         self.prepare()
 
     def spawn(self, *command, **options):
@@ -155,17 +163,13 @@ class S6(Supervisor):
     def up(self):
         return subprocess.Popen(["s6-svc", "-u", str(self.place / "scan/0")])
 
-    def supervisors(self):
-        return processes(lambda _, name, pid: name == "s6-supervise")
-
     def stop(self):
         run("s6-svscanctl", "-t", self.place / "scan")
         self.main.wait(PATIENCE)
 
     def end(self):
         super().end()
-        for pid in self.supervisors():
-            os.kill(pid, signal.SIGKILL)
+        end_all(self.others, "s6-supervise")
 
 
 class Runit(Supervisor):
@@ -191,8 +195,7 @@ class Runit(Supervisor):
 
     def end(self):
         super().end()
-        for pid in processes(lambda _, name, pid: name == "runsv"):
-            os.kill(pid, signal.SIGKILL)
+        end_all(self.others, "runsv")
 
 
 class Supervisord(Supervisor):
