@@ -6,8 +6,8 @@ use serde::Serialize;
 use wire::route::{self, Route};
 use wire::v1::{
     CreateRequest, DeleteRequest, GarbageLine, InstallRequest, InstallationBody, InstanceBody,
-    LogLine, LogsQuery, NameRequest, OperationBody, OperationKind, RevertRequest, StopRequest,
-    StoreRequest, UpdateRequest,
+    LogLine, LogsQuery, NameRequest, OperationBody, OperationKind, PlanLine, RevertRequest,
+    StopRequest, StoreRequest, UpdatePlanRequest, UpdateRequest,
 };
 
 use crate::address::{Query, fill};
@@ -151,6 +151,36 @@ impl<'a> Node<'a> {
     pub async fn garbage(&self) -> Result<Lines<GarbageLine>, ClientError> {
         let address = fill(&route::STORE_GARBAGE, &[]);
         self.0.lines(self.0.request(&route::STORE_GARBAGE, &address), Pause::Usual).await
+    }
+
+    /// What an install would do; nothing is changed.
+    ///
+    /// # Errors
+    /// Those that the install would meet before it fetches anything.
+    pub async fn plan_install(
+        &self,
+        request: &InstallRequest,
+    ) -> Result<Lines<PlanLine>, ClientError> {
+        self.plan(&route::PLAN_INSTALL, request).await
+    }
+
+    /// What updates of several things would do, one that is refused included; nothing is changed.
+    ///
+    /// # Errors
+    /// `bad-name`, `usage`: nobody knows what is asked.
+    pub async fn plan_update(
+        &self,
+        request: &UpdatePlanRequest,
+    ) -> Result<Lines<PlanLine>, ClientError> {
+        self.plan(&route::PLAN_UPDATE, request).await
+    }
+
+    async fn plan(
+        &self,
+        route: &Route,
+        request: &impl Serialize,
+    ) -> Result<Lines<PlanLine>, ClientError> {
+        self.0.lines(self.0.request_with(route, &fill(route, &[]), request), Pause::Usual).await
     }
 
     /// Asks for a change. The id is the caller's: sent twice, done once. The answer comes as soon as

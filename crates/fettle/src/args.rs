@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Ps(PsArgs),
     /// Show one installation or instance; without a name, the node
     Status(StatusArgs),
+    /// Explain why something is as it is, and what to do next
+    Why(WhyArgs),
     /// Print what instances printed
     Logs(LogsArgs),
     /// Look at what the node was asked to do
@@ -285,6 +287,10 @@ pub(crate) enum OperationCommand {
         /// Its id
         #[arg(value_name = "ID")]
         operation: String,
+        /// Print how far it is as that changes, a line each, until its end; the exit code is that of its
+        /// verdict
+        #[arg(long, short)]
+        follow: bool,
     },
     /// Wait for the end of an operation and show it
     Wait {
@@ -347,6 +353,9 @@ pub(crate) struct InstallArgs {
     /// Make an instance and start it
     #[arg(long)]
     pub(crate) start: bool,
+    /// Only say what would be done
+    #[arg(long, conflicts_with = "detach")]
+    pub(crate) dry_run: bool,
     /// How to wait.
     #[command(flatten)]
     pub(crate) waiting: Waiting,
@@ -419,6 +428,10 @@ pub(crate) struct UpdateArgs {
     /// Also to a version that an instance was moved back from because it did not work
     #[arg(long)]
     pub(crate) again: bool,
+    /// Only say what would be done: what moves, what is downloaded, restarted and freed; the exit code is
+    /// that of the update
+    #[arg(long, conflicts_with = "detach")]
+    pub(crate) dry_run: bool,
     /// How to wait.
     #[command(flatten)]
     pub(crate) waiting: Waiting,
@@ -453,6 +466,13 @@ pub(crate) struct PsArgs {
 pub(crate) struct StatusArgs {
     /// An installation (TITLE/N) or instance (TITLE/N/M)
     pub(crate) name: Option<String>,
+}
+
+/// Arguments of `fettle why`.
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// An instance (TITLE/N/M), an installation (TITLE/N), or the id of an operation
+    pub(crate) name: String,
 }
 
 /// Arguments of `fettle logs`.

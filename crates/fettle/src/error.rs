@@ -135,7 +135,11 @@ impl Failure {
     /// The exit code; a reader that has gone away misses nothing.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Failure::Unwritten(unwritten) if unwritten.is_broken_pipe() => Exit::Done,
+            Failure::Unwritten(unwritten) | Failure::Change(ChangeError::Unwritten(unwritten))
+                if unwritten.is_broken_pipe() =>
+            {
+                Exit::Done
+            }
             Failure::Sample(SampleError::Output(unwritten))
             | Failure::Service(ServiceError::Unwritten(unwritten))
             | Failure::Demo(DemoError::Unwritten(unwritten))
@@ -183,12 +187,7 @@ impl Failure {
             Failure::Settings(error) => settings(error),
             Failure::Service(error) => service(error),
             Failure::Demo(error) => demo(error),
-            Failure::Unwritten(error) if error.is_no_space() => {
-                of(Code::NoSpace).hint("make room where standard output leads to")
-            }
-            Failure::Unwritten(_) => {
-                of(Code::Internal).hint("standard output has to lead to something that takes it")
-            }
+            Failure::Unwritten(error) => unwritten(error),
             Failure::Sample(_) | Failure::Runtime(_) | Failure::Signals(_) => of(Code::Internal),
             Failure::Panic { .. } => of(Code::Internal)
                 .hint("this is a mistake in fettle; please report it with the command line"),
@@ -247,6 +246,15 @@ fn change(error: &ChangeError) -> Verdict {
             ))
         }
         ChangeError::Failed(body) => Verdict(ErrorBody::clone(body)),
+        ChangeError::Unwritten(error) => unwritten(error),
+    }
+}
+
+fn unwritten(error: &Unwritten) -> Verdict {
+    match error.is_no_space() {
+        true => Verdict::of(Code::NoSpace, error).hint("make room where standard output leads to"),
+        false => Verdict::of(Code::Internal, error)
+            .hint("standard output has to lead to something that takes it"),
     }
 }
 

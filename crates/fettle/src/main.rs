@@ -23,6 +23,7 @@ mod table;
 mod unpacking;
 mod usage;
 mod wait;
+mod why;
 
 use std::process::ExitCode;
 

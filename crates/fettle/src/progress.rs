@@ -19,6 +19,8 @@ pub(crate) struct Shown {
     output: Output,
     way: Way,
     step: Mutex<Option<Step>>,
+    /// What was last said to be waited for.
+    waited_for: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +48,12 @@ impl Shown {
             (false, true) => Way::Bars,
             (false, false) => Way::Lines,
         };
-        Shown { output, way, step: Mutex::new(None) }
+        Shown { output, way, step: Mutex::default(), waited_for: Mutex::default() }
     }
 
     /// Shows nothing: for several things at a time.
     pub(crate) fn nothing(output: Output) -> Shown {
-        Shown { output, way: Way::Silent, step: Mutex::new(None) }
+        Shown { way: Way::Silent, output, step: Mutex::default(), waited_for: Mutex::default() }
     }
 
     /// Shows how far an operation is.
@@ -66,6 +68,18 @@ impl Shown {
         }
         self.on_step(|step| step.done = operation.bytes_done);
         self.show();
+        self.waits_for(operation.waits_for.as_deref());
+    }
+
+    /// Says once what is waited for, when that comes up or changes.
+    fn waits_for(&self, what: Option<&str>) {
+        let mut told = self.waited_for.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(what) = what
+            && told.as_deref() != Some(what)
+        {
+            self.note(&format!("it waits for {what}"));
+        }
+        *told = what.map(str::to_owned);
     }
 
     fn on_step<T>(&self, work: impl FnOnce(&mut Step) -> T) -> Option<T> {

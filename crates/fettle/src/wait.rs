@@ -12,6 +12,7 @@ use uuid::Uuid;
 use wire::v1::{OperationBody, OperationResult};
 use wire::{Code, ErrorBody};
 
+use crate::output::Unwritten;
 use crate::progress::Shown;
 
 /// Why a change did not come about, as far as this command knows.
@@ -28,6 +29,9 @@ pub(crate) enum ChangeError {
         /// The last attempt.
         source: ClientError,
     },
+    /// Standard output is gone; the operation goes on.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
     /// The operation ended, and what was asked for is not so.
     #[error("{}", .0.message)]
     Failed(Box<ErrorBody>),
@@ -69,13 +73,24 @@ pub(crate) async fn submit(
 /// Waits for the end of an operation, whatever it is.
 pub(crate) async fn follow(
     node: &Connection,
+    operation: OperationBody,
+    shown: &Shown,
+) -> Result<OperationBody, ChangeError> {
+    follow_with(node, operation, shown, |_| Ok(())).await
+}
+
+/// [`follow`], and tells each state on the way to its end.
+pub(crate) async fn follow_with(
+    node: &Connection,
     mut operation: OperationBody,
     shown: &Shown,
+    mut tell: impl FnMut(&OperationBody) -> Result<(), Unwritten>,
 ) -> Result<OperationBody, ChangeError> {
     let id = operation.operation;
     let mut lost_since: Option<Instant> = None;
     while !operation.state.has_ended() {
         shown.operation(&operation);
+        tell(&operation)?;
         match node.node().wait(id, operation.revision).await {
             Ok(news) => {
                 operation = news;

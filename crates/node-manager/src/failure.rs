@@ -65,6 +65,12 @@ pub(crate) enum Failure {
         /// Its version.
         version: Version,
     },
+    /// The application is the node manager itself.
+    #[error("version {version} of the node manager is no application that a node manager can run")]
+    Manager {
+        /// Its version.
+        version: Version,
+    },
     /// There is nothing newer, for the reference that it follows.
     #[error("`{installation}` is on version {version}, and `{reference}` leads to {found}")]
     NothingNew {
@@ -222,6 +228,7 @@ impl Failure {
             Failure::Client(error) => error.code(),
             Failure::HasInstances { .. } => Code::InUse,
             Failure::OtherTitle { .. } => Code::OtherTitle,
+            Failure::Manager { .. } => Code::Unsupported,
             Failure::NothingNew { .. } | Failure::Current { .. } | Failure::NoPrevious { .. } => {
                 Code::NothingNew
             }
@@ -295,6 +302,9 @@ impl Failure {
             }
             Failure::Current { instance, .. } => {
                 format!("the installation moves first: fettle update {}", instance.installation)
+            }
+            Failure::Manager { .. } => {
+                "the title `node-manager` is the manager's own: publish the application under another".into()
             }
             Failure::OtherTitle { .. } => "install it beside: fettle install REF".into(),
             Failure::Rejected { instance, .. } => {

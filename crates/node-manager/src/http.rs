@@ -8,13 +8,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use futures_util::{StreamExt as _, stream};
-use model::{Glob, InstallationId, InstanceId, OperationId, Policy};
+use model::{Glob, InstallationId, InstanceId, OperationId, Policy, Reference};
 use tokio::sync::mpsc;
 use wire::serve::{Calling, Closing, Json, Path, Query, Service, listing, ndjson};
 use wire::v1::{
     CreateRequest, DeleteRequest, GlobQuery, InstallRequest, InstallationBody, InstanceBody,
     LogStream, LogsQuery, NameRequest, OperationBody, RevertRequest, StatusBody, StopRequest,
-    StoreRequest, UpdateRequest, WaitQuery,
+    StoreRequest, UpdatePlanRequest, UpdateRequest, WaitQuery,
 };
 use wire::{Code, ErrorBody, Problem, route};
 
@@ -48,6 +48,8 @@ pub(crate) fn service(policy: Policy, core: Arc<Core>) -> Service<()> {
         .route(&route::DELETE, delete)
         .route(&route::UPDATE, update)
         .route(&route::REVERT, revert)
+        .route(&route::PLAN_INSTALL, plan_install)
+        .route(&route::PLAN_UPDATE, plan_update)
         .route(&route::STORE_GARBAGE, store_garbage)
         .route(&route::STORE_GC, store_gc)
         .route(&route::STORE_VERIFY, store_verify)
@@ -242,11 +244,7 @@ async fn update(
     Json(request): Json<UpdateRequest>,
 ) -> Answer<OperationBody> {
     let target: Target = named(&request.name)?;
-    if request.to.is_some() && matches!(target, Target::Instance(_)) {
-        let why = "an instance moves to its installation's version: `to` is for installations";
-        let hint = "move the installation with `to` first, then the instance without";
-        return Err(ErrorBody::new(Code::Usage, why).hint(hint).into());
-    }
+    has_reference(&target, request.to.as_ref())?;
     has_copies(&target, request.fresh_packages)?;
     submit(core, id, caller, Request::Update(target, request)).await
 }
@@ -260,6 +258,28 @@ async fn revert(
     let target: Target = named(&request.name)?;
     has_copies(&target, request.fresh_packages)?;
     submit(core, id, caller, Request::Revert(target, request)).await
+}
+
+async fn plan_install(
+    State(core): Shared,
+    Json(request): Json<InstallRequest>,
+) -> Result<Response, Problem> {
+    Ok(listing(crate::operation::of_install(&core, &request).await.map_err(problem)?))
+}
+
+async fn plan_update(
+    State(core): Shared,
+    Json(UpdatePlanRequest { names, to, again }): Json<UpdatePlanRequest>,
+) -> Result<Response, Problem> {
+    let targets = names.iter().map(|name| {
+        let target: Target = named(name)?;
+        has_reference(&target, to.as_ref())?;
+        Ok::<_, Problem>(target)
+    });
+    let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
+    Ok(listing(
+        crate::operation::of_updates(&core, targets, to.as_ref(), again).await.map_err(problem)?,
+    ))
 }
 
 async fn store_garbage(State(core): Shared) -> Result<Response, Problem> {
@@ -301,6 +321,16 @@ async fn submit(
 ) -> Answer<OperationBody> {
     let entry = core.submit(id, request, caller).await.map_err(problem)?;
     Ok(Json(entry.body()))
+}
+
+/// Only installations follow a reference.
+fn has_reference(target: &Target, to: Option<&Reference>) -> Result<(), Problem> {
+    if to.is_none() || matches!(target, Target::Installation(_)) {
+        return Ok(());
+    }
+    let why = "an instance moves to its installation's version: `to` is for installations";
+    let hint = "move the installation with `to` first, then the instance without";
+    Err(ErrorBody::new(Code::Usage, why).hint(hint).into())
 }
 
 /// Only instances have copies of packages that could begin anew.

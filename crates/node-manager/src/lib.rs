@@ -30,6 +30,7 @@ mod operation;
 mod record;
 mod store;
 mod supervise;
+mod waiting;
 
 pub use config::{Config, Starter, machine_profiles};
 pub use node::{Node, OpenError};

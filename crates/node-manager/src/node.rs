@@ -29,12 +29,13 @@ use crate::http;
 use crate::install::Ledger;
 use crate::inventory::{self, ReadError};
 use crate::layout;
-use crate::locks::{self, Locks};
+use crate::locks::{self, Locks, WholeStore};
 use crate::logs::Logs;
 use crate::operation::{self, Entry, Journal, JournalError};
 use crate::record::{self, FormatRecord, Request, Unusable};
 use crate::store::Store;
 use crate::supervise::{self, Handle, Launcher, Means, Refusal};
+use crate::waiting::{Background, Waiter};
 
 /// A running node manager. Dropping it leaves the programs alone.
 #[derive(Debug)]
@@ -109,7 +110,7 @@ pub(crate) struct Core {
     pub(crate) installation_locks: Locks<InstallationId>,
     pub(crate) title_lock: tokio::sync::Mutex<()>,
     /// Held by whoever collects, checks or mends the store.
-    pub(crate) store_work: tokio::sync::Mutex<()>,
+    pub(crate) store_work: Locks<WholeStore>,
     pub(crate) collection_is_due: AtomicBool,
     instance_locks: Locks<InstanceId>,
     connection: Option<Connection>,
@@ -183,7 +184,7 @@ impl Node {
             ledger: Arc::default(),
             installation_locks: Locks::default(),
             title_lock: tokio::sync::Mutex::default(),
-            store_work: tokio::sync::Mutex::default(),
+            store_work: Locks::default(),
             collection_is_due: AtomicBool::default(),
             instance_locks: Locks::default(),
             instances: RwLock::default(),
@@ -459,16 +460,20 @@ impl Core {
     }
 
     /// The instance of this name, for one operation alone. One that is being updated is `busy`.
-    pub(crate) async fn claim(&self, id: &InstanceId) -> Result<(Handle, locks::Alone), Failure> {
+    pub(crate) async fn claim(
+        &self,
+        id: &InstanceId,
+        waiter: &dyn Waiter,
+    ) -> Result<(Handle, locks::Alone), Failure> {
         self.unless_updating(id)?;
-        let lock = self.instance_locks.lock(id).await;
+        let lock = self.instance_locks.lock(id, waiter).await;
         Ok((self.handle(id)?, lock)) // it may have gone meanwhile
     }
 
     /// Begins to own an instance that is on disk, unless it is owned already: two owners would start it
     /// twice.
     pub(crate) async fn take_charge(&self, id: &InstanceId) -> Result<(), Refusal> {
-        let _instance = self.instance_locks.lock(id).await;
+        let _instance = self.instance_locks.lock(id, &Background("taking charge of it")).await;
         if self.handle(id).is_ok() {
             return Ok(());
         }

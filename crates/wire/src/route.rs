@@ -78,6 +78,12 @@ table! {
     /// What the store has and nothing refers to, a line each.
     STORE_GARBAGE = GET "/v1/store/garbage" Resolve;
 
+    // --- node: what would be done. A POST for the size of the question: nothing is changed.
+    /// What an install would do, a line for each thing.
+    PLAN_INSTALL = POST "/v1/plans/install" Read;
+    /// What updates of several things would do, a line for each thing.
+    PLAN_UPDATE = POST "/v1/plans/update" Read;
+
     // --- node: what can be asked for. The client makes the id; the same request again is the same operation.
     /// Installs an application.
     INSTALL = PUT "/v1/operations/{operation}/install" Write;
@@ -125,7 +131,8 @@ mod tests {
     fn what_reads_needs_no_right_to_write_and_what_writes_needs_one() {
         for route in ALL {
             let reads = matches!(route.right, Right::Resolve | Right::Read | Right::Debug);
-            assert_eq!(reads, route.method == Method::GET, "{} {}", route.method, route.path);
+            let asks = route.method == Method::GET || route.path.starts_with("/v1/plans/");
+            assert_eq!(reads, asks, "{} {}", route.method, route.path);
         }
     }
 

@@ -6,6 +6,7 @@ use client::Change;
 use model::{InstallationId, ObjectName, PackageName};
 use wire::v1::{InstallRequest, NameRequest};
 
+use super::plan;
 use super::several::change_one;
 use crate::args::{InstallArgs, UninstallArgs};
 use crate::error::{Exit, Failure};
@@ -14,7 +15,11 @@ use crate::reach::Context;
 
 /// `fettle install`
 pub(crate) async fn install(context: &Context, args: &InstallArgs) -> Result<Exit, Failure> {
-    let change = Change::Install(request(context, args)?);
+    let request = request(context, args)?;
+    if args.dry_run {
+        return plan::install(context, &request).await;
+    }
+    let change = Change::Install(request);
     change_one(context, &context.node()?, &change, args.waiting).await
 }
 

@@ -4,11 +4,13 @@ use client::{Change, Connection};
 use futures_util::TryStreamExt as _;
 use model::InstallationId;
 use model::lifecycle::InstanceState;
+use serde::Serialize;
 use wire::v1::{
-    CreateRequest, DeleteRequest, InstallationBody, InstanceBody, NameRequest, RevertRequest,
-    StopRequest, UpdateRequest,
+    CreateRequest, DeleteRequest, InstallationBody, InstanceBody, NameRequest, OverridesBody,
+    RevertRequest, StopRequest, UpdateRequest,
 };
 
+use super::plan;
 use super::several::{change_all, change_one};
 use super::show;
 use crate::args::{
@@ -69,6 +71,9 @@ pub(crate) async fn resume(context: &Context, args: &InstancesArgs) -> Result<Ex
 pub(crate) async fn update(context: &Context, args: &UpdateArgs) -> Result<Exit, Failure> {
     let to = args.to.as_deref().map(names::parse).transpose()?;
     let takes = takes(&args.names, args.fresh_packages)?;
+    if args.dry_run {
+        return plan::update(context, &args.names, takes, to, args.again).await;
+    }
     let change = |target: &Target| {
         Change::Update(UpdateRequest {
             name: target.to_string(),
@@ -143,6 +148,14 @@ pub(crate) async fn ps(context: &Context, args: &PsArgs) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
+/// An instance with what its installation was given beyond the envelope.
+#[derive(Debug, Serialize)]
+struct InstanceStatus {
+    #[serde(flatten)]
+    instance: InstanceBody,
+    overrides: Option<OverridesBody>,
+}
+
 /// `fettle status`
 pub(crate) async fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failure> {
     let target = args.name.as_deref().map(names::parse_target).transpose()?;
@@ -153,7 +166,15 @@ pub(crate) async fn status(context: &Context, args: &StatusArgs) -> Result<Exit,
         Some(Target::Installation(id)) => {
             output.value(&node.installation(&id).await?, show::installation)?;
         }
-        Some(Target::Instance(id)) => output.value(&node.instance(&id).await?, show::instance)?,
+        Some(Target::Instance(id)) => {
+            let instance = node.instance(&id).await?;
+            // One whose installation cannot be read is shown without.
+            let installation = node.installation(&id.installation).await.ok();
+            let overrides = installation.map(|installation| installation.overrides);
+            output.value(&InstanceStatus { instance, overrides }, |status| {
+                show::instance(&status.instance, status.overrides.as_ref())
+            })?;
+        }
     }
     Ok(Exit::Done)
 }

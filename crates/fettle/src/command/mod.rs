@@ -10,10 +10,12 @@ mod logs;
 pub(crate) mod node;
 mod object;
 mod operation;
+mod plan;
 pub(crate) mod server;
 mod several;
 mod show;
 mod store;
+mod why;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -81,6 +83,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Delete(args) => instance::delete(context, args).await,
         Command::Ps(args) => instance::ps(context, args).await,
         Command::Status(args) => instance::status(context, args).await,
+        Command::Why(args) => why::why(context, args).await,
         Command::Logs(args) => logs::logs(context, args).await,
         Command::Operation(command) => operation::operation(context, command).await,
         Command::Store(command) => store::store(context, command).await,

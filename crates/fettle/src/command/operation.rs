@@ -21,7 +21,12 @@ pub(crate) async fn operation(
 ) -> Result<Exit, Failure> {
     match command {
         OperationCommand::List => list(context).await,
-        OperationCommand::Show { operation } => show_one(context, names::parse(operation)?).await,
+        OperationCommand::Show { operation, follow: false } => {
+            show_one(context, names::parse(operation)?).await
+        }
+        OperationCommand::Show { operation, follow: true } => {
+            follow(context, names::parse(operation)?).await
+        }
         OperationCommand::Wait { operation } => wait_for(context, names::parse(operation)?).await,
     }
 }
@@ -39,6 +44,32 @@ async fn list(context: &Context) -> Result<Exit, Failure> {
 async fn show_one(context: &Context, id: OperationId) -> Result<Exit, Failure> {
     let operation = context.node()?.node().operation(id).await?;
     context.output.value(&operation, show::operation)?;
+    Ok(Exit::Done)
+}
+
+/// Prints each state that is news, and at last the verdict.
+async fn follow(context: &Context, id: OperationId) -> Result<Exit, Failure> {
+    let (node, output) = (context.node()?, context.output);
+    let now = node.node().operation(id).await?;
+    let mut told = None;
+    let mut tell = |operation: &OperationBody| {
+        // Half a minute without news is an answer too; the same line again says nothing.
+        if told.replace(operation.revision) == Some(operation.revision) {
+            return Ok(());
+        }
+        output.value(operation, show::operation_now)
+    };
+    let shown = Shown::nothing(output);
+    let mut interrupt = Interrupt::new().map_err(Failure::Signals)?;
+    let Some(operation) = interrupt.or(wait::follow_with(&node, now, &shown, &mut tell)).await
+    else {
+        say_detached(output, &[id]);
+        return Ok(Exit::Detached);
+    };
+    let operation = operation?;
+    tell(&operation)?;
+    say_notes(output, &operation);
+    wait::verdict(operation)?;
     Ok(Exit::Done)
 }
 

@@ -263,7 +263,7 @@ fn key(target: &Target) -> &'static str {
 }
 
 /// With `--json` the line on standard output has said it all.
-fn say_failure(output: Output, error: &ErrorBody) {
+pub(crate) fn say_failure(output: Output, error: &ErrorBody) {
     if !output.is_json() {
         output.failure(error);
     }

@@ -6,8 +6,8 @@ use model::{ExitStatus, counted};
 use wire::v1::{
     ApplicationLine, CollectedBody, DamageBody, EnvelopeBody, ExitBody, GarbageLine,
     InstallationBody, InstalledBody, InstanceBody, ObjectBody, ObjectLine, OperationBody,
-    OperationResult, PinBody, ProbationBody, ProgramBody, RejectedBody, RepairedBody, StatusBody,
-    VerifiedBody,
+    OperationResult, OverridesBody, PinBody, ProbationBody, ProgramBody, RejectedBody,
+    RepairedBody, StatusBody, VerifiedBody,
 };
 
 use crate::table::{Table, ago, fields, or_dash, size};
@@ -159,7 +159,7 @@ pub(crate) fn instances(bodies: &[InstanceBody]) -> Table {
 }
 
 /// Everything about an instance, and the next command to type.
-pub(crate) fn instance(body: &InstanceBody) -> String {
+pub(crate) fn instance(body: &InstanceBody, overrides: Option<&OverridesBody>) -> String {
     let mut rows = vec![
         ("instance", body.instance.to_string()),
         ("version", format!("{} {}", body.title, body.version)),
@@ -183,6 +183,8 @@ pub(crate) fn instance(body: &InstanceBody) -> String {
             .iter()
             .map(|RejectedBody { version, reason }| ("rejected", format!("{version}: {reason}"))),
     );
+    let given = overrides.map(overridden).unwrap_or_default();
+    rows.extend(given.into_iter().filter(|(_, value)| value != "-"));
     if let Some(next) = next_step(body) {
         rows.push(("next", next));
     }
@@ -191,25 +193,35 @@ pub(crate) fn instance(body: &InstanceBody) -> String {
 
 /// Everything about an installation.
 pub(crate) fn installation(body: &InstallationBody) -> String {
-    let listed = |names: Vec<String>| match names.is_empty() {
-        true => "-".to_owned(),
-        false => names.join(" "),
-    };
-    let overrides = &body.overrides;
-    let variables = overrides.env.iter().map(|(name, value)| format!("{name}={value}"));
-    let packages = overrides.packages.iter().map(|(name, pin)| format!("{name}={}", pin.object));
-    fields(&[
+    let mut rows = vec![
         ("installation", body.installation.to_string()),
         ("version", format!("{} {}", body.title, body.version)),
         ("previous", or_dash(body.previous.as_ref())),
         ("from", format!("{} at {}", body.origin.reference, body.origin.server)),
         ("profile", body.origin.profile.to_string()),
+    ];
+    rows.extend(overridden(&body.overrides));
+    rows.push(("instances", listed(body.instances.iter().map(ToString::to_string).collect())));
+    rows.push(("created by", body.created_by.to_string()));
+    fields(&rows)
+}
+
+/// What was asked for beyond the envelope.
+fn overridden(overrides: &OverridesBody) -> [(&'static str, String); 3] {
+    let variables = overrides.env.iter().map(|(name, value)| format!("{name}={value}"));
+    let packages = overrides.packages.iter().map(|(name, pin)| format!("{name}={}", pin.object));
+    [
         ("variables", listed(variables.collect())),
         ("arguments", listed(overrides.args.clone())),
         ("packages", listed(packages.collect())),
-        ("instances", listed(body.instances.iter().map(ToString::to_string).collect())),
-        ("created by", body.created_by.to_string()),
-    ])
+    ]
+}
+
+fn listed(names: Vec<String>) -> String {
+    match names.is_empty() {
+        true => "-".to_owned(),
+        false => names.join(" "),
+    }
 }
 
 /// What a node or server says of itself.
@@ -254,6 +266,29 @@ pub(crate) fn operations(bodies: &[OperationBody]) -> Table {
         ]);
     }
     table
+}
+
+/// How far an operation is, in one line.
+pub(crate) fn operation_now(body: &OperationBody) -> String {
+    let mut line = format!("{}  {}", body.progressed, body.state);
+    if !body.state.has_ended() {
+        line.push_str(&format!("  {}", body.phase));
+    }
+    match body.bytes_total {
+        Some(total) => line.push_str(&format!("  {} of {}", size(body.bytes_done), size(total))),
+        None if body.bytes_done > 0 => line.push_str(&format!("  {}", size(body.bytes_done))),
+        None => {}
+    }
+    if let Some(what) = &body.waits_for {
+        line.push_str(&format!("  waits for {what}"));
+    }
+    if let Some(result) = &body.result {
+        line.push_str(&format!("  {}", result_line(result)));
+    }
+    if let Some(error) = &body.error {
+        line.push_str(&format!("  {}", error.message));
+    }
+    line
 }
 
 /// Everything about an operation.

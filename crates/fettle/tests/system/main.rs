@@ -14,6 +14,7 @@ mod command_line;
 mod container;
 mod demo;
 mod failures;
+mod foresight;
 mod journey;
 mod layout;
 mod proxy;

@@ -18,7 +18,9 @@ use super::receive::{Meter, ReceiveError, receive};
 use super::room::Shortage;
 use super::unpack::unpack_blob;
 use crate::locks::Locks;
+use crate::node::now;
 use crate::store::{CannotUnpack, Form, Store};
+use crate::waiting::{Waiter, waiting};
 
 /// Whoever wants to know how far it is.
 pub(crate) trait Reporter: Send + Sync {
@@ -124,6 +126,8 @@ pub(crate) struct Fetch {
     pub(crate) digests: Arc<Locks<model::Digest>>,
     /// Whoever wants to know.
     pub(crate) reporter: Arc<dyn Reporter>,
+    /// Whoever waits for it.
+    pub(crate) waiter: Arc<dyn Waiter>,
 }
 
 /// Asks the repository for the envelope that fits.
@@ -184,14 +188,46 @@ impl Prepared {
     }
 }
 
+/// Something that the store lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Lacking {
+    /// Bytes, with what they unpack to.
+    Object {
+        /// Which.
+        object: ObjectName,
+        /// How many.
+        bytes: u64,
+    },
+    /// What bytes that are there unpack to.
+    Tree {
+        /// The bytes.
+        object: ObjectName,
+    },
+}
+
+/// What the store lacks of all this; nothing is promised.
+pub(crate) async fn lacking(store: &Store, needs: Vec<Need>) -> Result<Vec<Lacking>, DiskError> {
+    let store = store.clone();
+    let plan = blocking(move || plan_for(&store, needs)).await?;
+    let lacking = |step| match step {
+        Step::Receive { pin, .. } => Lacking::Object { object: pin.object, bytes: pin.size },
+        Step::Unpack { pin, .. } => Lacking::Tree { object: pin.object },
+    };
+    Ok(plan.steps.into_iter().map(lacking).collect())
+}
+
+fn plan_for(store: &Store, needs: Vec<Need>) -> Result<Plan, DiskError> {
+    let fact = |need| present(store, &need).map(|present| (need, present));
+    Ok(plan(&needs.into_iter().map(fact).collect::<Result<Vec<_>, DiskError>>()?))
+}
+
 /// Finds out what the store lacks of what the envelope needs, and refuses what there is no room for,
 /// before anything is written.
 pub(crate) async fn prepare(fetch: &Fetch, envelope: &Envelope) -> Result<Prepared, InstallError> {
     let needs = Need::of(envelope)?;
     let (store, ledger, reserve) = (fetch.store.clone(), fetch.ledger.clone(), fetch.reserve);
     let prepared = blocking(move || {
-        let fact = |need| present(&store, &need).map(|present| (need, present));
-        let plan = plan(&needs.into_iter().map(fact).collect::<Result<Vec<_>, DiskError>>()?);
+        let plan = plan_for(&store, needs)?;
         let promise = ledger.promise(&store, plan.claims.clone(), reserve)?;
         Ok(Prepared { plan, promise })
     });
@@ -206,7 +242,7 @@ pub(crate) async fn bring_in(fetch: &Fetch, prepared: Prepared) -> Result<(), In
         let claims = step.claims();
         let (Step::Receive { pin, .. } | Step::Unpack { pin, .. }) = &step;
         // Another operation may want the same: whoever comes second finds it there.
-        let _one_at_a_time = fetch.digests.lock(&pin.digest).await;
+        let _one_at_a_time = fetch.digests.lock(&pin.digest, &*fetch.waiter).await;
         let (label, outcome) = match remaining(fetch, step).await? {
             None => (String::new(), None),
             Some(Step::Receive { label, pin, unpack }) => {
@@ -276,12 +312,26 @@ async fn receive_with_retries(
 ) -> Result<Option<Outcome>, ReceiveError> {
     let mut patience = Patience::default();
     let meter = Arc::new(Meter::new(fetch.reporter.clone(), label));
+    let (server, object, mut since) = (fetch.connection.endpoint(), &pin.object, now());
     loop {
-        let outcome = receive(&fetch.store, &fetch.connection, pin, unpack, &meter).await;
+        let received = receive(&fetch.store, &fetch.connection, pin, unpack, &meter);
+        let attempt = patience.vain() + 1;
+        let what = || match attempt {
+            1 => format!("{server} to go on with `{object}`"),
+            more => format!("{server} to go on with `{object}`: attempt {more} since {since}"),
+        };
+        let outcome = waiting(&*fetch.waiter, what, received).await;
         match outcome {
             Err(ReceiveError::Transfer { ref source, .. }) if source.is_transient() => {
                 let Some(pause) = patience.pause(meter.position()) else { return outcome };
-                fetch.reporter.phase(&format!("waiting to go on with {}: {source}", pin.object));
+                if patience.vain() == 1 {
+                    since = now();
+                }
+                let (attempt, next) = (patience.vain() + 1, now().plus(pause));
+                // Known as soon as it is so, and worth more than how long it takes.
+                fetch.waiter.waits_for(Some(format!(
+                    "{server}, which was lost at {since} ({source}): attempt {attempt} at {next}"
+                )));
                 tokio::time::sleep(pause).await;
             }
             outcome => return outcome,

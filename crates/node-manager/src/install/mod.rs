@@ -14,7 +14,8 @@ mod room;
 mod unpack;
 
 pub(crate) use execute::{
-    Fetch, InstallError, Reporter, bring_in, find_envelope, pin_overrides, prepare,
+    Fetch, InstallError, Lacking, Reporter, bring_in, find_envelope, lacking, pin_overrides,
+    prepare,
 };
 pub(crate) use lay_out::{
     LayOutError, NewInstallation, VersionContent, lay_out_installation, lay_out_version,

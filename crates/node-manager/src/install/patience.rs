@@ -15,6 +15,11 @@ pub(super) struct Patience {
 }
 
 impl Patience {
+    /// Attempts in a row that came no further.
+    pub(super) fn vain(&self) -> usize {
+        self.vain
+    }
+
     /// The connection was lost when so many bytes were there: how long to wait, or `None` to give up.
     pub(super) fn pause(&mut self, reached: u64) -> Option<Duration> {
         if reached > self.furthest {

@@ -19,6 +19,7 @@ use crate::inventory;
 use crate::layout::{self, VersionName};
 use crate::node::{Core, now};
 use crate::record::{self, AppRecord, ConfigRecord, OriginRecord, PackagesRecord, StatusRecord};
+use crate::waiting::waiting;
 
 /// Installs an application, and makes and starts an instance where that was asked for.
 pub(super) async fn install(
@@ -62,7 +63,7 @@ pub(super) async fn install(
         config: ConfigRecord { env: request.env.clone(), args: request.args.clone() },
         packages,
     };
-    let _installation = core.installation_locks.lock(&id).await;
+    let _installation = core.installation_locks.lock(&id, &**entry).await;
     let store = core.store.clone();
     let laid_out =
         blocking(move || lay_out_installation(&store, &id, &version, &new, &content)).await;
@@ -101,7 +102,7 @@ pub(super) async fn uninstall(
     entry: &Arc<Entry>,
     id: &InstallationId,
 ) -> Result<OperationResult, Failure> {
-    let _installation = core.installation_locks.lock(id).await;
+    let _installation = core.installation_locks.lock(id, &**entry).await;
     let body = match core.installation_body(id).await {
         Ok(body) => body,
         // It went in an earlier attempt of this operation.
@@ -127,7 +128,7 @@ pub(super) async fn update(
     id: &InstallationId,
     to: Option<&Reference>,
 ) -> Result<OperationResult, Failure> {
-    let _installation = core.installation_locks.lock(id).await;
+    let _installation = core.installation_locks.lock(id, &**entry).await;
     let installation = core.read({
         let id = id.clone();
         move |disk| inventory::installation(disk, &id)
@@ -139,7 +140,9 @@ pub(super) async fn update(
         None => {
             let reference = to.unwrap_or(&installation.origin.reference);
             entry.phase("asking the repository");
-            let found = find_envelope(&connection, reference, &core.config.profiles).await?;
+            let server = || format!("{} to answer", connection.endpoint());
+            let find = find_envelope(&connection, reference, &core.config.profiles);
+            let found = waiting(&**entry, server, find).await?;
             check_update(core, id, &installation.current, &found, reference, to.is_some()).await?;
             entry.decide(|memo| memo.envelope = Some(found.clone())).await?;
             found
@@ -184,7 +187,7 @@ pub(super) async fn revert(
     entry: &Arc<Entry>,
     id: &InstallationId,
 ) -> Result<OperationResult, Failure> {
-    let _installation = core.installation_locks.lock(id).await;
+    let _installation = core.installation_locks.lock(id, &**entry).await;
     let owned = id.clone();
     let installation = core.read(move |disk| inventory::installation(disk, &owned)).await?;
     let version = match (entry.memo().version, installation.previous) {
@@ -207,8 +210,12 @@ async fn decide_envelope(
     connection: &Connection,
 ) -> Result<EnvelopeBody, Failure> {
     entry.phase("asking the repository");
-    let envelope = find_envelope(connection, &request.reference, &core.config.profiles).await?;
-    let packages = pin_overrides(connection, &request.packages, &envelope).await?;
+    let server = || format!("{} to answer", connection.endpoint());
+    let find = find_envelope(connection, &request.reference, &core.config.profiles);
+    let envelope = waiting(&**entry, server, find).await?;
+    check_install(&envelope)?;
+    let pin = pin_overrides(connection, &request.packages, &envelope);
+    let packages = waiting(&**entry, server, pin).await?;
     entry.consider(|memo| {
         memo.envelope = Some(envelope.clone());
         memo.packages = Some(packages);
@@ -229,6 +236,7 @@ async fn fetch(
         reserve: core.config.reserve,
         digests: core.digest_locks.clone(),
         reporter: entry.clone(),
+        waiter: entry.clone(),
     };
     let prepared = match prepare(&fetch, envelope).await {
         Err(InstallError::NoRoom(shortage)) => {
@@ -244,8 +252,16 @@ async fn fetch(
     Ok(bring_in(&fetch, prepared).await?)
 }
 
+/// Refuses what is no application like others: the manager itself.
+pub(super) fn check_install(found: &EnvelopeBody) -> Result<(), Failure> {
+    match found.title.as_str() {
+        MANAGER => Err(Failure::Manager { version: found.version.clone() }),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses what is no update, and says which: another application, or nothing newer.
-async fn check_update(
+pub(super) async fn check_update(
     core: &Arc<Core>,
     id: &InstallationId,
     current: &VersionName,
@@ -331,3 +347,6 @@ async fn point_current(
     let (disk, link, target) = (core.disk.clone(), layout::current(id), to.to_string());
     Ok(blocking(move || disk.point(&link, Path::new(&target))).await?)
 }
+
+/// The title under which the node manager itself is published.
+const MANAGER: &str = "node-manager";

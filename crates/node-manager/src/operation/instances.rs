@@ -19,7 +19,8 @@ use crate::layout::VersionName;
 use crate::locks;
 use crate::node::{Core, Updating, now};
 use crate::record::{InstanceRecord, ProbationRecord};
-use crate::supervise::{Handle, Trial, View};
+use crate::supervise::{Handle, Refusal, Trial, View};
+use crate::waiting::waiting_with;
 
 /// Makes an instance, and starts it where that was asked for.
 pub(super) async fn create(
@@ -27,7 +28,7 @@ pub(super) async fn create(
     entry: &Arc<Entry>,
     request: &CreateRequest,
 ) -> Result<OperationResult, Failure> {
-    let _installation = core.installation_locks.lock(&request.installation).await;
+    let _installation = core.installation_locks.lock(&request.installation, &**entry).await;
     let id = create_locked(core, entry, &request.installation, request.start).await?;
     result(&core.handle(&id)?)
 }
@@ -64,7 +65,7 @@ pub(super) async fn create_locked(
         created: now(),
         created_by: entry.caller(),
     };
-    let made = make(core, &id, &found.current, record).await;
+    let made = make(core, entry, &id, &found.current, record).await;
     let owned = match made {
         Ok(()) => core.take_charge(&id).await.map_err(Failure::from),
         Err(failure) => Err(failure),
@@ -79,8 +80,8 @@ pub(super) async fn create_locked(
     }
     if start {
         entry.phase("starting");
-        let (handle, _lock) = core.claim(&id).await?;
-        start_and_watch(core, &handle).await?;
+        let (handle, _lock) = core.claim(&id, &**entry).await?;
+        start_and_watch(core, entry, &handle).await?;
     }
     Ok(id)
 }
@@ -88,13 +89,14 @@ pub(super) async fn create_locked(
 /// Makes it on the disk.
 async fn make(
     core: &Arc<Core>,
+    entry: &Arc<Entry>,
     id: &InstanceId,
     version: &VersionName,
     record: InstanceRecord,
 ) -> Result<(), Failure> {
     let (disk, owned, target) = (core.disk.clone(), id.clone(), version.clone());
     let copies = blocking(move || instance::plan_first(&disk, &owned, &target)).await?;
-    let _ready = ready_to_copy(core, (id, version), &copies, true).await?;
+    let _ready = ready_to_copy(core, entry, (id, version), &copies, true).await?;
     let (disk, id, version) = (core.disk.clone(), id.clone(), version.clone());
     Ok(blocking(move || instance::create(&disk, &id, &version, &copies, &record)).await?)
 }
@@ -110,6 +112,7 @@ struct ReadyToCopy {
 /// was decided is gone on with, also where the room is gone meanwhile.
 async fn ready_to_copy(
     core: &Arc<Core>,
+    entry: &Arc<Entry>,
     (id, version): (&InstanceId, &VersionName),
     copies: &Copies,
     must_fit: bool,
@@ -134,26 +137,31 @@ async fn ready_to_copy(
     // In their order: whoever takes several never waits for one that waits for it.
     let mut content = Vec::new();
     for digest in digests {
-        content.push(core.digest_locks.share(&digest).await);
+        content.push(core.digest_locks.share(&digest, &**entry).await);
     }
     Ok(ReadyToCopy { _room: room, _content: content })
 }
 
 /// Starts an instance. One that runs is left alone.
-pub(super) async fn start(core: &Arc<Core>, id: &InstanceId) -> Result<OperationResult, Failure> {
-    let (handle, _lock) = core.claim(id).await?;
-    start_and_watch(core, &handle).await?;
+pub(super) async fn start(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    id: &InstanceId,
+) -> Result<OperationResult, Failure> {
+    let (handle, _lock) = core.claim(id, &**entry).await?;
+    start_and_watch(core, entry, &handle).await?;
     result(&handle)
 }
 
 /// Stops an instance. It does not wait for other operations on it: a stop may be there to end one.
 pub(super) async fn stop(
     core: &Arc<Core>,
+    entry: &Arc<Entry>,
     id: &InstanceId,
     timeout: Option<f64>,
 ) -> Result<OperationResult, Failure> {
     let handle = core.unless_updating(id)?;
-    handle.stop(grace(timeout)).await?;
+    end(entry, &handle, grace(timeout)).await?;
     result(&handle)
 }
 
@@ -164,7 +172,7 @@ pub(super) async fn restart(
     id: &InstanceId,
     timeout: Option<f64>,
 ) -> Result<OperationResult, Failure> {
-    let (handle, _lock) = core.claim(id).await?;
+    let (handle, _lock) = core.claim(id, &**entry).await?;
     if !entry.memo().begun {
         let launch = handle.view().launch;
         entry
@@ -177,19 +185,20 @@ pub(super) async fn restart(
     let View { body, launch, .. } = handle.view();
     let is_the_old_one = launch == entry.memo().launch_before;
     if is_the_old_one && body.state != InstanceState::NotRunning {
-        handle.stop(grace(timeout)).await?;
+        end(entry, &handle, grace(timeout)).await?;
     }
-    start_and_watch(core, &handle).await?;
+    start_and_watch(core, entry, &handle).await?;
     result(&handle)
 }
 
 /// Gives an instance no time any more, or time again. What it has begun stays as it is.
 pub(super) async fn pause(
     core: &Arc<Core>,
+    entry: &Arc<Entry>,
     id: &InstanceId,
     paused: bool,
 ) -> Result<OperationResult, Failure> {
-    let (handle, _lock) = core.claim(id).await?;
+    let (handle, _lock) = core.claim(id, &**entry).await?;
     handle.pause(paused).await?;
     result(&handle)
 }
@@ -201,7 +210,7 @@ pub(super) async fn delete(
     id: &InstanceId,
     stop: bool,
 ) -> Result<OperationResult, Failure> {
-    let (handle, _lock) = match core.claim(id).await {
+    let (handle, _lock) = match core.claim(id, &**entry).await {
         Ok(claimed) => claimed,
         // It went in an earlier attempt of this operation.
         Err(Failure::NotFound { .. }) if entry.memo().begun => {
@@ -211,9 +220,9 @@ pub(super) async fn delete(
     };
     let state = handle.view().body.state;
     if stop && !state.is_stopped() {
-        handle.stop(grace(None)).await?;
+        end(entry, &handle, grace(None)).await?;
     } else if !state.is_stopped() {
-        return Err(crate::supervise::Refusal::WrongState { instance: id.clone(), state }.into());
+        return Err(Refusal::WrongState { instance: id.clone(), state }.into());
     }
     let mut last = handle.view().body;
     last.state = InstanceState::Deleted;
@@ -234,7 +243,7 @@ pub(super) async fn update(
     again: bool,
 ) -> Result<OperationResult, Failure> {
     if !entry.memo().waits {
-        let (handle, _lock) = core.claim(id).await?;
+        let (handle, _lock) = core.claim(id, &**entry).await?;
         let owned = id.clone();
         let (installation, on) = core
             .read(move |disk| {
@@ -266,7 +275,7 @@ pub(super) async fn revert(
     id: &InstanceId,
     fresh: bool,
 ) -> Result<OperationResult, Failure> {
-    let (handle, _lock) = core.claim(id).await?;
+    let (handle, _lock) = core.claim(id, &**entry).await?;
     let owned = id.clone();
     let previous = core
         .read(move |disk| {
@@ -307,7 +316,7 @@ async fn switch(
             Ok::<_, Failure>((on, planned))
         });
         let (on, Move { copies, notes }) = planned.await?;
-        ready = Some(ready_to_copy(core, (&body.instance, &to), &copies, true).await?);
+        ready = Some(ready_to_copy(core, entry, (&body.instance, &to), &copies, true).await?);
         notes.into_iter().for_each(|note| entry.note(note));
         entry
             .decide(|memo| {
@@ -322,11 +331,11 @@ async fn switch(
     let to = memo.version.unwrap_or(to);
     if !is_first {
         let on_the_way = (&body.instance, &to);
-        ready = Some(ready_to_copy(core, on_the_way, &memo.copies, false).await?);
+        ready = Some(ready_to_copy(core, entry, on_the_way, &memo.copies, false).await?);
     }
     if !body.state.is_stopped() {
         entry.phase("stopping");
-        handle.stop(grace(None)).await?;
+        end(entry, handle, grace(None)).await?;
     }
     entry.phase("switching the version");
     let trial = match memo.before.filter(|_| on_trial) {
@@ -339,9 +348,9 @@ async fn switch(
         entry.phase("starting");
         if on_trial && switched.is_ok() {
             // One that cannot be started is moved back by its owner, and the verdict says so.
-            let _ = handle.start().await;
+            let _ = waiting_with(&**entry, handle.watch(), until_started, handle.start()).await;
         } else {
-            let started = start_and_watch(core, handle).await;
+            let started = start_and_watch(core, entry, handle).await;
             // What could not be moved runs on where it was; that it was not moved is what matters.
             switched?;
             return started;
@@ -407,12 +416,18 @@ async fn verdict(
 
 /// Starts an instance, and watches it a little: a program that ends at once has not been started in any
 /// way that a user would call so.
-async fn start_and_watch(core: &Arc<Core>, handle: &Handle) -> Result<(), Failure> {
+async fn start_and_watch(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    handle: &Handle,
+) -> Result<(), Failure> {
     let instance = handle.view().body.instance;
     let (logs, id) = (core.logs.clone(), instance.clone());
     let printed = blocking(move || logs.end(&id, LogStream::Stderr)).await;
-    let Some(launch) = handle.start().await? else { return Ok(()) };
-    let became_ready = ready(handle, launch).await;
+    let started = waiting_with(&**entry, handle.watch(), until_started, handle.start());
+    let Some(launch) = started.await? else { return Ok(()) };
+    let ready = ready(handle, launch);
+    let became_ready = waiting_with(&**entry, handle.watch(), until_started, ready).await;
     if became_ready && tokio::time::timeout(WATCHED, end_of(handle, launch)).await.is_err() {
         return Ok(());
     }
@@ -439,6 +454,33 @@ async fn ready(handle: &Handle, launch: LaunchId) -> bool {
     let _ = watch.wait_for(ended).await;
     let View { launch: last, body, .. } = handle.view();
     last == Some(launch) && body.state == InstanceState::Running
+}
+
+/// Stops it, whatever it takes.
+async fn end(entry: &Arc<Entry>, handle: &Handle, grace: Option<Duration>) -> Result<(), Refusal> {
+    let kill = match grace {
+        Some(grace) => format!("at {}", now().plus(grace)),
+        None => "when the patience of its envelope ends".to_owned(),
+    };
+    let what = |view: &View| match (view.body.pid, &view.body.instance) {
+        (Some(pid), id) => {
+            format!("the end of process {pid} of `{id}`, which gets SIGKILL {kill}")
+        }
+        (None, id) => format!("the end of `{id}`"),
+    };
+    waiting_with(&**entry, handle.watch(), what, handle.stop(grace)).await
+}
+
+/// What a start waits for.
+fn until_started(view: &View) -> String {
+    let InstanceBody { instance, pid, status, .. } = &view.body;
+    match (pid, status) {
+        (None, _) => format!("the process of `{instance}`"),
+        (Some(pid), None) => format!("`{instance}` (process {pid}) to be ready"),
+        (Some(pid), Some(said)) => {
+            format!("`{instance}` (process {pid}) to be ready; it says `{said}`")
+        }
+    }
 }
 
 /// Waits for the end of what this launch made: also when the next launch came at once.

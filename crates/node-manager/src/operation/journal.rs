@@ -7,12 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use durable::{Disk, DiskError};
+use futures_util::future::BoxFuture;
 use model::lifecycle::{OperationEvent, OperationState};
 use model::{Caller, Digest, OperationId, Timestamp};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use wire::ErrorBody;
 use wire::serve::blocking;
 use wire::v1::{OperationBody, OperationResult};
@@ -22,6 +24,7 @@ use crate::layout;
 use crate::node::now;
 use crate::record::{self, Memo, OperationRecord, Request, Unusable};
 use crate::store::{self, RootsError};
+use crate::waiting::{Holder, Waiter};
 
 /// Why an operation was not taken on.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +73,9 @@ pub(crate) struct Live {
     bytes_done: u64,
     bytes_total: Option<u64>,
     progressed: Timestamp,
+    /// When it last came further, on a clock that nobody sets.
+    moved: Instant,
+    waits_for: Option<String>,
     revision: u64,
     /// When bytes were last worth a revision of their own.
     told: Option<Instant>,
@@ -213,6 +219,8 @@ impl Entry {
             bytes_done: 0,
             bytes_total: None,
             progressed,
+            moved: Instant::now(),
+            waits_for: None,
             revision: 1,
             told: None,
         };
@@ -342,8 +350,7 @@ impl Entry {
     fn change(&self, change: impl FnOnce(&mut Live)) {
         self.live.send_modify(|live| {
             change(live);
-            // Nothing comes further after the end.
-            live.progressed = live.record.ended.unwrap_or_else(now);
+            live.step();
             live.revision += 1;
         });
     }
@@ -368,8 +375,9 @@ impl Reporter for Entry {
     fn advance(&self, bytes: u64) {
         self.live.send_if_modified(|live| {
             live.bytes_done = live.bytes_done.saturating_add(bytes);
-            live.progressed = now();
-            let is_news = live.told.is_none_or(|told| told.elapsed() >= BETWEEN_NEWS);
+            let waited = live.waits_for.is_some();
+            live.step();
+            let is_news = waited || live.told.is_none_or(|told| told.elapsed() >= BETWEEN_NEWS);
             if is_news {
                 live.told = Some(Instant::now());
                 live.revision += 1;
@@ -387,7 +395,41 @@ impl Reporter for Entry {
     }
 }
 
+impl Waiter for Entry {
+    fn holder(&self) -> Holder {
+        let live = self.live.borrow();
+        let OperationRecord { operation, request, .. } = &live.record;
+        format!("operation {operation} ({} of `{}`)", request.kind(), request.target()).into()
+    }
+
+    fn idle_since(&self) -> Instant {
+        self.live.borrow().moved
+    }
+
+    fn waits_for(&self, what: Option<String>) {
+        self.live.send_if_modified(|live| {
+            let is_news = live.waits_for != what;
+            live.waits_for = what;
+            live.revision += u64::from(is_news);
+            is_news
+        });
+    }
+
+    fn moved(&self) -> BoxFuture<'_, ()> {
+        let mut watch = self.live.subscribe();
+        Box::pin(async move { drop(watch.wait_for(|live| live.waits_for.is_none()).await) })
+    }
+}
+
 impl Live {
+    /// It came further, and so waits for nothing.
+    fn step(&mut self) {
+        // Nothing comes further after the end.
+        self.progressed = self.record.ended.unwrap_or_else(now);
+        self.moved = Instant::now();
+        self.waits_for = None;
+    }
+
     fn advance(&mut self, event: OperationEvent) {
         match self.record.state.next(event) {
             Ok(state) => self.record.state = state,
@@ -411,7 +453,7 @@ impl Live {
             error: record.error.clone(),
             result: record.result.clone().filter(|_| record.state.has_ended()),
             notes: record.notes.clone(),
-            waits_for: None,
+            waits_for: self.waits_for.clone(),
             revision: self.revision,
             created_by: record.created_by.clone(),
         }

@@ -4,6 +4,7 @@
 //! record's memo before it is acted on.
 
 mod damages;
+mod foresight;
 mod installations;
 mod instances;
 mod journal;
@@ -12,6 +13,7 @@ mod store_check;
 mod store_mend;
 mod work;
 
+pub(crate) use foresight::{of_install, of_updates};
 pub(crate) use journal::{Entry, Journal, JournalError};
 pub(crate) use store::{collect_soon, garbage};
 pub(crate) use work::{resume, run};

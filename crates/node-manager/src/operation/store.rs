@@ -10,13 +10,14 @@ use wire::v1::{CollectedBody, GarbageLine, OperationResult};
 use super::journal::Entry;
 use crate::failure::Failure;
 use crate::install::{Reporter, Shortage};
+use crate::locks::WholeStore;
 use crate::node::Core;
 use crate::store::{self, RootsError};
+use crate::waiting::Background;
 
 /// Collects what nothing refers to.
 pub(super) async fn gc(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<OperationResult, Failure> {
-    entry.phase("waiting for the store");
-    let _store = core.store_work.lock().await;
+    let _store = core.store_work.lock(&WholeStore, &**entry).await;
     entry.phase("collecting");
     Ok(OperationResult::Collected(collect(core).await?))
 }
@@ -42,7 +43,7 @@ pub(crate) fn collect_soon(core: &Arc<Core>) {
     }
     let core = core.clone();
     tokio::spawn(async move {
-        let _store = core.store_work.lock().await;
+        let _store = core.store_work.lock(&WholeStore, &Background("a collection")).await;
         core.collection_is_due.store(false, Ordering::Release);
         match collect(&core).await {
             Ok(CollectedBody { bytes, blobs, trees, partial })

@@ -18,6 +18,7 @@ use super::store_mend::Mended;
 use crate::failure::Failure;
 use crate::install::Reporter;
 use crate::layout;
+use crate::locks::WholeStore;
 use crate::node::Core;
 use crate::store::{self, Broken, Findings, Need, Needs, Store};
 
@@ -26,15 +27,14 @@ pub(super) async fn verify(
     core: &Arc<Core>,
     entry: &Arc<Entry>,
 ) -> Result<OperationResult, Failure> {
-    entry.phase("waiting for the store");
-    let _store = core.store_work.lock().await;
+    let _store = core.store_work.lock(&WholeStore, &**entry).await;
     let Survey { of, broken } = survey(core, entry).await?;
     let (mut damages, mut trees) = (Damages::default(), 0);
     broken.iter().for_each(|broken| damages.add_broken(broken, None));
     let blobs = of.len() as u64;
     for (digest, content) in of {
         trees += content.trees.len() as u64;
-        let _digest = core.digest_locks.share(&digest).await;
+        let _digest = core.digest_locks.share(&digest, &**entry).await;
         let (findings, _) = look(core, entry, digest, content).await?;
         damages.add_all(&digest, &findings);
     }
@@ -48,8 +48,7 @@ pub(super) async fn repair(
     core: &Arc<Core>,
     entry: &Arc<Entry>,
 ) -> Result<OperationResult, Failure> {
-    entry.phase("waiting for the store");
-    let _store = core.store_work.lock().await;
+    let _store = core.store_work.lock(&WholeStore, &**entry).await;
     let Survey { mut of, broken } = survey(core, entry).await?;
     let mut mended = Mended::default();
     if !broken.is_empty() {
@@ -58,7 +57,7 @@ pub(super) async fn repair(
         of = survey(core, entry).await?.of;
     }
     for (digest, content) in of {
-        let _digest = core.digest_locks.lock(&digest).await;
+        let _digest = core.digest_locks.lock(&digest, &**entry).await;
         let (findings, need) = look(core, entry, digest, content).await?;
         if !findings.is_empty() || findings.want_names() {
             mended.digest(core, entry, digest, findings, need).await;

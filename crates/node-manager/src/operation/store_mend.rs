@@ -23,6 +23,7 @@ use crate::install::{
 use crate::layout;
 use crate::node::Core;
 use crate::store::{Broken, Findings, Need, Needs, Owner, Store, Wrong, chain, is_right};
+use crate::waiting::waiting;
 
 /// What was mended, and what could not be.
 #[derive(Default)]
@@ -50,18 +51,18 @@ impl Mended {
             of_some.into_iter().filter_map(|broken| broken.owner.installation()).collect();
         for id in ids {
             // Nobody removes it meanwhile; what is broken is what is broken now.
-            let _installation = core.installation_locks.lock(id).await;
+            let _installation = core.installation_locks.lock(id, &**entry).await;
             let (store, owned) = (core.store.clone(), id.clone());
             let broken = blocking(move || Needs::of_one(store.disk(), &owned).broken).await;
             for broken in broken {
-                self.link(core, broken).await;
+                self.link(core, entry, broken).await;
             }
         }
     }
 
-    async fn link(&mut self, core: &Arc<Core>, broken: Broken) {
+    async fn link(&mut self, core: &Arc<Core>, entry: &Arc<Entry>, broken: Broken) {
         let _instance = match &broken.owner {
-            Owner::Instance(id) => match core.claim(id).await {
+            Owner::Instance(id) => match core.claim(id, &**entry).await {
                 Ok((_, lock)) => Some(lock),
                 // One that cannot be used has no owner, and nobody deletes it; else it went meanwhile.
                 Err(Failure::NotFound { .. }) => {
@@ -100,7 +101,7 @@ impl Mended {
                 Some(intact) => from_another_name(&core.store, &digest, intact).await,
                 None => {
                     entry.phase(&format!("fetching {digest} again"));
-                    fetch(core, &need).await
+                    fetch(core, entry, &need).await
                 }
             };
             match (again, &findings.intact) {
@@ -169,7 +170,7 @@ fn free_of_directories(store: &Store, name: &Path) -> Result<(), DiskError> {
 }
 
 /// Fetches a blob from whichever repository still has it.
-async fn fetch(core: &Arc<Core>, need: &Need) -> Result<(), String> {
+async fn fetch(core: &Arc<Core>, entry: &Arc<Entry>, need: &Need) -> Result<(), String> {
     let mut why = Vec::new();
     for server in &need.servers {
         let (_, connection) = match core.connection(Some(server)) {
@@ -182,7 +183,9 @@ async fn fetch(core: &Arc<Core>, need: &Need) -> Result<(), String> {
         for pin in &need.pins {
             let (owned, thing, room) = (core.clone(), Thing::BlobAgain(pin.digest), of_blob(pin));
             let _room = blocking(move || promise(&owned, thing, room)).await?;
-            match receive_again(&core.store, &connection, pin, Arc::new(Quiet)).await {
+            let received = receive_again(&core.store, &connection, pin, Arc::new(Quiet));
+            let what = || format!("`{}` from {server}", pin.object);
+            match waiting(&**entry, what, received).await {
                 Ok(()) => return Ok(()),
                 Err(error) => why.push(format!("{server}: {}", chain(&error))),
             }

@@ -83,13 +83,13 @@ async fn work(
             installations::revert(core, entry, &id).await
         }
         Request::Create(request) => instances::create(core, entry, &request).await,
-        Request::Start(id) => instances::start(core, &id).await,
-        Request::Stop(id, request) => instances::stop(core, &id, request.timeout).await,
+        Request::Start(id) => instances::start(core, entry, &id).await,
+        Request::Stop(id, request) => instances::stop(core, entry, &id, request.timeout).await,
         Request::Restart(id, request) => {
             instances::restart(core, entry, &id, request.timeout).await
         }
-        Request::Pause(id) => instances::pause(core, &id, true).await,
-        Request::Resume(id) => instances::pause(core, &id, false).await,
+        Request::Pause(id) => instances::pause(core, entry, &id, true).await,
+        Request::Resume(id) => instances::pause(core, entry, &id, false).await,
         Request::Delete(id, request) => instances::delete(core, entry, &id, request.stop).await,
         Request::Update(Target::Instance(id), request) => {
             instances::update(core, entry, &id, request.fresh_packages, request.again).await

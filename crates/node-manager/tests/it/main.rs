@@ -22,5 +22,6 @@ mod room;
 mod store;
 mod supervision;
 mod sweep;
+mod waiting;
 mod world;
 mod writable;

@@ -38,6 +38,8 @@ golden! {
     a_line_of_garbage_reads_as_its_golden_body: GarbageLine = "garbage-line.json";
     a_request_for_the_store_reads_as_its_golden_body: StoreRequest = "store-request.json";
     a_log_line_reads_as_its_golden_body: LogLine = "log-line.json";
+    a_line_of_a_plan_reads_as_its_golden_body: PlanLine = "plan-line.json";
+    a_question_for_a_plan_reads_as_its_golden_body: UpdatePlanRequest = "update-plan-request.json";
     an_error_reads_as_its_golden_body: ErrorBody = "error.json";
     a_status_reads_as_its_golden_body: StatusBody = "status.json";
 }

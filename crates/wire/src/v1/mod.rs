@@ -5,6 +5,7 @@
 mod application;
 mod node;
 mod object;
+mod plan;
 mod policy;
 mod status;
 mod store;
@@ -23,6 +24,7 @@ pub use object::{
     GlobQuery, MeasuredBody, ObjectBody, ObjectLine, PartBody, StatedPart, StoredBody, UploadBody,
     UploadRequest,
 };
+pub use plan::{PlanAction, PlanLine, UpdatePlanRequest};
 pub use policy::{
     AliveBody, HttpBody, InvalidPolicy, LimitsBody, LogsBody, PoliciesBody, ReadyBody, StopBody,
     TcpBody, Unknown, UpdateBody,
