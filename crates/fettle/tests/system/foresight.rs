@@ -121,7 +121,8 @@ fn an_operation_is_followed_line_by_line_to_its_verdict_and_its_exit_code() {
         let proxy = Proxy::new(&world.server().url);
         world.start_node_from(&proxy.url);
         proxy.down.hold_after(1_000_000);
-        let asked = world.json(&["install", "demo/large", "--detach"]);
+        let install = ["--server", &proxy.url, "install", "demo/large", "--detach"];
+        let asked = world.json(&install);
         let id = text(&asked["operation"]).to_owned();
         proxy.down.wait_until_held();
         let mut following = world.user(&["--json", "operation", "show", &id, "--follow"]);
