@@ -200,8 +200,9 @@ pub(crate) fn installation(body: &InstallationBody) -> String {
         ("from", format!("{} at {}", body.origin.reference, body.origin.server)),
         ("profile", body.origin.profile.to_string()),
     ];
+    let instances: Vec<String> = body.instances.iter().map(ToString::to_string).collect();
     rows.extend(overridden(&body.overrides));
-    rows.push(("instances", listed(body.instances.iter().map(ToString::to_string).collect())));
+    rows.push(("instances", listed(&instances)));
     rows.push(("created by", body.created_by.to_string()));
     fields(&rows)
 }
@@ -209,15 +210,17 @@ pub(crate) fn installation(body: &InstallationBody) -> String {
 /// What was asked for beyond the envelope.
 fn overridden(overrides: &OverridesBody) -> [(&'static str, String); 3] {
     let variables = overrides.env.iter().map(|(name, value)| format!("{name}={value}"));
+    let variables: Vec<String> = variables.collect();
     let packages = overrides.packages.iter().map(|(name, pin)| format!("{name}={}", pin.object));
+    let packages: Vec<String> = packages.collect();
     [
-        ("variables", listed(variables.collect())),
-        ("arguments", listed(overrides.args.clone())),
-        ("packages", listed(packages.collect())),
+        ("variables", listed(&variables)),
+        ("arguments", listed(&overrides.args)),
+        ("packages", listed(&packages)),
     ]
 }
 
-fn listed(names: Vec<String>) -> String {
+fn listed(names: &[String]) -> String {
     match names.is_empty() {
         true => "-".to_owned(),
         false => names.join(" "),

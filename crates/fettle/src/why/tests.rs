@@ -39,6 +39,17 @@ fn says(explanation: &Explanation, words: &str) -> bool {
     explanation.causes.iter().any(|cause| cause.contains(words))
 }
 
+/// The state that is and the one that should be, what else is true, the operations, words of the causes, and
+/// words of the next step.
+type Row<'a> = (
+    InstanceState,
+    Desired,
+    &'a dyn Fn(&mut InstanceBody),
+    &'a [OperationBody],
+    &'a [&'a str],
+    &'a str,
+);
+
 #[test]
 fn every_state_of_an_instance_has_its_causes_and_its_next_step() {
     use InstanceState as S;
@@ -54,7 +65,7 @@ fn every_state_of_an_instance_has_its_causes_and_its_next_step() {
         ended_well(body);
         body.kind = OperationKind::Stop;
     });
-    let table: Vec<(S, Desired, &dyn Fn(&mut InstanceBody), &[OperationBody], &[&str], &str)> = vec![
+    let table: Vec<Row<'_>> = vec![
         (
             S::Running,
             Desired::Running,
