@@ -117,6 +117,12 @@ pub(crate) fn installation(disk: &Disk, id: &InstallationId) -> Result<Installat
     })
 }
 
+/// The overrides of an installation's environment and arguments.
+pub(crate) fn config(disk: &Disk, id: &InstallationId) -> Result<ConfigRecord, ReadError> {
+    record::need(disk, &layout::installation(id).join("config"))
+        .map_err(|source| ReadError::Record { name: id.to_string(), source })
+}
+
 /// The envelope of one version.
 pub(crate) fn envelope(
     disk: &Disk,
@@ -168,7 +174,7 @@ pub(crate) fn previous_of(
 /// The record of an instance.
 pub(crate) fn instance(disk: &Disk, id: &InstanceId) -> Result<InstanceRecord, ReadError> {
     let name = || id.to_string();
-    let path = layout::instance(id).join("info");
+    let path = layout::instance_info(id);
     match record::find(disk, &path).map_err(|source| ReadError::Record { name: name(), source })? {
         Some(record) => Ok(record),
         None => {

@@ -145,6 +145,11 @@ pub(crate) fn instance(id: &InstanceId) -> PathBuf {
     instances(&id.installation).join(format!("instance-{}", id.number))
 }
 
+/// What should be of an instance.
+pub(crate) fn instance_info(id: &InstanceId) -> PathBuf {
+    instance(id).join("info")
+}
+
 /// Which version an instance is on.
 pub(crate) fn instance_version(id: &InstanceId) -> PathBuf {
     instance(id).join("version")

@@ -15,6 +15,7 @@
 //! - `supervise`: one owner task per instance; `spawn` starts processes and nothing else does.
 //! - `store`: content by digest, shared by all of them.
 
+mod commit;
 mod config;
 mod event;
 mod failure;

@@ -23,6 +23,7 @@ use unpacker::Unpacker;
 use wire::serve::{Service, blocking};
 use wire::v1::{EnforcedBody, InstallationBody, OriginBody, OverridesBody};
 
+use crate::commit::Commits;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::http;
@@ -160,15 +161,15 @@ impl Node {
         let connection = connection.map_err(OpenError::Server)?;
         let (root, this_boot, starter) =
             (config.root.clone(), boot.clone(), config.launcher.clone());
-        let (disk, lock, journal, launcher, groups) = blocking(move || {
+        let (disk, lock, commits, journal, launcher, groups) = blocking(move || {
             let disk = create_resolved(&root, create)?;
-            let (disk, lock, journal) = open_tree(disk, &this_boot)?;
+            let (disk, lock, commits, journal) = open_tree(disk, &this_boot)?;
             // The lock is held: there is no other manager that could talk to it.
             let directory = disk.root().join(layout::run(&this_boot));
             let way = Way { directory, program: starter.program, args: starter.args };
             let launcher = Launcher::find(way)?;
             let groups = open_groups(disk.root())?;
-            Ok::<_, OpenError>((disk, lock, journal, launcher, groups))
+            Ok::<_, OpenError>((disk, lock, commits, journal, launcher, groups))
         })
         .await?;
         config.root = disk.root().to_owned();
@@ -195,6 +196,7 @@ impl Node {
             connection,
             means: Arc::new(Means {
                 disk,
+                commits,
                 boot: boot_id,
                 _tenure: tenure,
                 launcher,
@@ -242,7 +244,7 @@ fn create_resolved(
     Ok(if name == disk.root() { disk } else { create(&name)? })
 }
 
-fn open_tree(disk: Disk, boot: &str) -> Result<(Disk, Lock, Journal), OpenError> {
+fn open_tree(disk: Disk, boot: &str) -> Result<(Disk, Lock, Commits, Journal), OpenError> {
     let root = disk.root();
     let locked = disk.try_lock(&layout::lock(), LockMode::Exclusive)?;
     let lock = locked.ok_or_else(|| OpenError::Locked { root: root.to_owned() })?;
@@ -274,12 +276,13 @@ fn open_tree(disk: Disk, boot: &str) -> Result<(Disk, Lock, Journal), OpenError>
     }
     forget_other_boots(&disk, boot)?;
     close_trees(&disk)?;
-    let journal = Journal::open(disk.clone()).map_err(|error| match error {
+    let commits = Commits::new(disk.clone());
+    let journal = Journal::open(disk.clone(), commits.clone()).map_err(|error| match error {
         JournalError::Disk(error) => OpenError::Disk(error),
         JournalError::Record(unusable) => OpenError::of_record(unusable),
         other => OpenError::damaged(other),
     })?;
-    Ok((disk, lock, journal))
+    Ok((disk, lock, commits, journal))
 }
 
 /// The control groups of this node's instances; those that a crash left empty go. Nothing starts yet.

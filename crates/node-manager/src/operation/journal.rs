@@ -6,6 +6,7 @@
 //! operation runs again and counts anew. A record that cannot be used stays where it is, and its id taken.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +20,10 @@ use wire::ErrorBody;
 use wire::serve::blocking;
 use wire::v1::{OperationBody, OperationResult};
 
+use crate::commit::Commits;
 use crate::install::Reporter;
 use crate::layout;
+use crate::locks::Locks;
 use crate::node::now;
 use crate::record::{self, Memo, OperationRecord, Request, Unusable};
 use crate::store::{self, RootsError};
@@ -51,17 +54,18 @@ pub(crate) enum JournalError {
 #[derive(Debug)]
 pub(crate) struct Journal {
     disk: Disk,
+    commits: Commits,
     entries: Mutex<BTreeMap<OperationId, Arc<Entry>>>,
     /// Those whose records could not be used when the journal was opened.
     unusable: Vec<OperationId>,
-    /// One submission at a time, so that an id is taken once.
-    door: tokio::sync::Mutex<()>,
+    /// One submission of an id at a time, so that it is taken once.
+    doors: Locks<OperationId>,
 }
 
 /// One operation.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    disk: Disk,
+    commits: Commits,
     live: watch::Sender<Live>,
 }
 
@@ -84,7 +88,7 @@ pub(crate) struct Live {
 impl Journal {
     /// Reads the journal. What had not ended is queued again; a record that cannot be used is logged and
     /// left as it is: it stops neither the others nor the node.
-    pub(crate) fn open(disk: Disk) -> Result<Journal, JournalError> {
+    pub(crate) fn open(disk: Disk, commits: Commits) -> Result<Journal, JournalError> {
         let (mut entries, mut unusable) = (BTreeMap::new(), Vec::new());
         for found in disk.list(&layout::operations())? {
             let Some(id) = found.name.to_str().and_then(|name| name.parse().ok()) else { continue };
@@ -102,10 +106,10 @@ impl Journal {
             if let Ok(state) = record.state.next(OperationEvent::Interrupt) {
                 record.state = state;
             }
-            entries.insert(id, Arc::new(Entry::new(disk.clone(), record)));
+            entries.insert(id, Arc::new(Entry::new(commits.clone(), record)));
         }
-        let (entries, door) = (Mutex::new(entries), tokio::sync::Mutex::default());
-        Ok(Journal { disk, entries, unusable, door })
+        let (entries, doors) = (Mutex::new(entries), Locks::default());
+        Ok(Journal { disk, commits, entries, unusable, doors })
     }
 
     /// Takes an operation on, or finds the one that was. `true`: it is new, and is to be run.
@@ -115,7 +119,7 @@ impl Journal {
         request: Request,
         caller: Caller,
     ) -> Result<(Arc<Entry>, bool), JournalError> {
-        let _door = self.door.lock().await;
+        let _door = self.doors.lock(&id).await;
         if let Some(entry) = self.find(id) {
             let known = entry.live.borrow().record.request.clone();
             return match known == request {
@@ -142,7 +146,7 @@ impl Journal {
             result: None,
             notes: Vec::new(),
         };
-        let entry = Arc::new(Entry::new(self.disk.clone(), record));
+        let entry = Arc::new(Entry::new(self.commits.clone(), record));
         entry.write().await?;
         self.lock().insert(id, entry.clone());
         self.forget_the_oldest().await;
@@ -182,26 +186,31 @@ impl Journal {
             .collect())
     }
 
-    /// The journal keeps the last thousand verdicts. Their ids say nothing about that: clients make them.
+    /// The journal keeps the last thousand verdicts, and some more until there are enough to go together.
+    /// Their ids say nothing about that: clients make them.
     async fn forget_the_oldest(&self) {
-        let old: Vec<OperationId> = {
+        let old: Vec<PathBuf> = {
             let mut entries = self.lock();
+            if entries.len() < KEPT + TOGETHER {
+                return;
+            }
             let ended = entries.iter().filter_map(|(id, entry)| Some((entry.ended()?, *id)));
             let mut ended: Vec<(Timestamp, OperationId)> = ended.collect();
             ended.sort_unstable();
-            ended.truncate(ended.len().saturating_sub(KEPT));
+            let surplus = ended.len().saturating_sub(KEPT);
+            if surplus < TOGETHER {
+                return;
+            }
+            ended.truncate(surplus);
             ended.iter().for_each(|(_, id)| drop(entries.remove(id)));
-            ended.into_iter().map(|(_, id)| id).collect()
+            ended.into_iter().map(|(_, id)| layout::operation(id)).collect()
         };
         let disk = self.disk.clone();
-        blocking(move || {
-            for id in old {
-                if let Err(error) = disk.remove(&layout::operation(id)) {
-                    tracing::warn!(%id, %error, "cannot forget an old operation");
-                }
-            }
-        })
-        .await;
+        let forget =
+            move || disk.throw_away(&old)?.into_iter().try_for_each(durable::Thrown::delete);
+        if let Err(error) = blocking(forget).await {
+            tracing::warn!(%error, "cannot forget old operations");
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<OperationId, Arc<Entry>>> {
@@ -210,7 +219,7 @@ impl Journal {
 }
 
 impl Entry {
-    fn new(disk: Disk, record: OperationRecord) -> Entry {
+    fn new(commits: Commits, record: OperationRecord) -> Entry {
         let progressed = record.ended.unwrap_or(record.started);
         let phase = record.state.to_string();
         let live = Live {
@@ -224,7 +233,7 @@ impl Entry {
             revision: 1,
             told: None,
         };
-        Entry { disk, live: watch::Sender::new(live) }
+        Entry { commits, live: watch::Sender::new(live) }
     }
 
     /// Its id.
@@ -330,14 +339,10 @@ impl Entry {
                 live.record.result = None;
             }
         }
-        let (disk, record) = (self.disk.clone(), live.record);
-        let (written, record) = blocking(move || {
-            let path = layout::operation(record.operation);
-            (record::write(&disk, &path, &record), record)
-        })
-        .await;
+        let record = live.record;
+        let path = layout::operation(record.operation);
         // If the verdict cannot be recorded, the operation runs again after a restart, which is harmless.
-        if let Err(error) = written {
+        if let Err(error) = self.commits.write(path, &record).await {
             let id = record.operation;
             tracing::error!(operation = %id, %error, "the verdict is known to memory alone");
         }
@@ -356,8 +361,8 @@ impl Entry {
     }
 
     async fn write(&self) -> Result<(), Unusable> {
-        let (disk, record) = (self.disk.clone(), self.live.borrow().record.clone());
-        blocking(move || record::write(&disk, &layout::operation(record.operation), &record)).await
+        let record = self.live.borrow().record.clone();
+        self.commits.write(layout::operation(record.operation), &record).await
     }
 }
 
@@ -462,5 +467,7 @@ impl Live {
 
 /// Verdicts that are kept.
 const KEPT: usize = 1000;
+/// Verdicts that are forgotten at the same time, with one sync.
+const TOGETHER: usize = 100;
 /// Between two revisions that differ in nothing but bytes.
 const BETWEEN_NEWS: Duration = Duration::from_millis(100);

@@ -8,6 +8,7 @@ use model::InstanceId;
 use model::lifecycle::BootId;
 
 use super::launcher::Launcher;
+use crate::commit::Commits;
 use crate::logs::Logs;
 
 /// What it takes to own an instance.
@@ -15,6 +16,8 @@ use crate::logs::Logs;
 pub(crate) struct Means {
     /// The tree of the node.
     pub(crate) disk: Disk,
+    /// The way to it for what should be.
+    pub(crate) commits: Commits,
     /// The id of this boot.
     pub(crate) boot: BootId,
     /// The lock of the tree: held for as long as anybody may change something.

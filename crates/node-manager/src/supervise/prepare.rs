@@ -92,7 +92,7 @@ fn program(
     envelope: &Envelope,
     launch: LaunchId,
 ) -> Result<(Program, Environment), LaunchError> {
-    let installation = inventory::installation(disk, &id.installation)?;
+    let config = inventory::config(disk, &id.installation)?;
     let absolute = |path: &Path| disk.root().join(path);
     let path = |path: &Path| absolute(path).into_os_string();
     let workspace = layout::workspace(id);
@@ -102,7 +102,7 @@ fn program(
     ]);
     // The envelope speaks after the node's defaults, the installation's overrides after the envelope, and
     // the node's own variables last: no envelope can name them.
-    let stated = envelope.env.iter().chain(&installation.config.env);
+    let stated = envelope.env.iter().chain(&config.env);
     env.extend(stated.map(|(name, value)| (name.to_string(), OsString::from(value))));
     env.extend([
         ("FETTLE_TITLE".to_owned(), envelope.title.to_string().into()),
@@ -116,7 +116,7 @@ fn program(
     let program = Program {
         launch: launch.to_string(),
         program: absolute(&layout::version(&id.installation, version).join(layout::BIN)).into(),
-        args: envelope.args.iter().chain(&installation.config.args).map(Word::from).collect(),
+        args: envelope.args.iter().chain(&config.args).map(Word::from).collect(),
         env: env.iter().map(|(name, value)| variable(name, value)).collect(),
         directory: absolute(&workspace).into(),
         limits: of_process(&envelope.policies.limits),

@@ -16,7 +16,7 @@ use wire::v1::{ProbationBody, RejectedBody};
 use super::super::handle::Refusal;
 use super::Owner;
 use crate::instance::{self, InstanceError, Move};
-use crate::layout::VersionName;
+use crate::layout::{self, VersionName};
 use crate::record::{InstanceRecord, ProbationRecord, RejectedRecord};
 
 impl Owner {
@@ -69,12 +69,12 @@ impl Owner {
         if record == self.record {
             return Ok(());
         }
-        let (disk, id, written) = (self.means.disk.clone(), self.id.clone(), record.clone());
-        let written = blocking(move || instance::write_record(&disk, &id, &written)).await;
+        let path = layout::instance_info(&self.id);
+        let written = self.means.commits.write(path, &record).await;
         // What happened has happened, also if the disk refuses.
         self.record = record;
         self.show();
-        Ok(written?)
+        Ok(written.map_err(|source| InstanceError::Record { instance: self.id.clone(), source })?)
     }
 
     /// Moves the instance back to the version before its probation, and rejects the one that it is on. It

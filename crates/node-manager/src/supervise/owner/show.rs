@@ -9,7 +9,7 @@ use wire::v1::InstanceBody;
 
 use super::super::handle::{Refusal, View};
 use super::Owner;
-use crate::instance;
+use crate::instance::InstanceError;
 use crate::layout::{self, VersionName};
 use crate::node::now;
 use crate::record::{InstanceRecord, ObservedRecord, Unusable};
@@ -21,8 +21,9 @@ impl Owner {
             return Ok(());
         }
         let record = InstanceRecord { desired, ..self.record.clone() };
-        let (disk, id, written) = (self.means.disk.clone(), self.id.clone(), record.clone());
-        blocking(move || instance::write_record(&disk, &id, &written)).await?;
+        let path = layout::instance_info(&self.id);
+        let written = self.means.commits.write(path, &record).await;
+        written.map_err(|source| InstanceError::Record { instance: self.id.clone(), source })?;
         self.record = record;
         self.show();
         Ok(())
