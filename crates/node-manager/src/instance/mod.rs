@@ -7,15 +7,15 @@ mod copies;
 mod packages;
 
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use durable::{Disk, DiskError, Seal};
 use model::InstanceId;
 
 use crate::install::Shortage;
-use crate::inventory::{self, ReadError};
+use crate::inventory::ReadError;
 use crate::layout::{self, VersionName};
-use crate::record::{self, InstanceRecord, Unusable};
+use crate::record::{InstanceRecord, Unusable};
 
 pub(crate) use copies::Copies;
 pub(crate) use packages::{Copying, Move, copying, plan_first, plan_move};
@@ -123,11 +123,19 @@ pub(crate) fn switch(
     moved.map_err(|source| InstanceError::Disk { instance: id.clone(), source })
 }
 
-/// Makes the workspace's link follow `version`, where a crash came between the two.
-pub(crate) fn repair(disk: &Disk, id: &InstanceId) -> Result<(), InstanceError> {
-    let version = inventory::instance_version(disk, id)?;
-    point_workspace(disk, id, &version)
-        .map_err(|source| InstanceError::Disk { instance: id.clone(), source })
+/// Makes the workspace's link follow `version`, where a crash came between the two. One that does is only
+/// looked at: what a predecessor left was made to last when the disk was opened.
+pub(crate) fn repair(
+    disk: &Disk,
+    id: &InstanceId,
+    version: &VersionName,
+) -> Result<(), InstanceError> {
+    let failed = |source| InstanceError::Disk { instance: id.clone(), source };
+    let says = disk.read_link(&layout::workspace_packages(id)).map_err(failed)?;
+    if says.as_deref() == Some(&workspace_target(version)) {
+        return Ok(());
+    }
+    point_workspace(disk, id, version).map_err(failed)
 }
 
 /// Removes an instance with all that it has. An absent one is fine.
@@ -136,19 +144,12 @@ pub(crate) fn delete(disk: &Disk, id: &InstanceId) -> Result<(), InstanceError> 
         .map_err(|source| InstanceError::Disk { instance: id.clone(), source })
 }
 
-/// Records what should be.
-pub(crate) fn write_record(
-    disk: &Disk,
-    id: &InstanceId,
-    record: &InstanceRecord,
-) -> Result<(), InstanceError> {
-    record::write(disk, &layout::instance(id).join("info"), record)
-        .map_err(|source| InstanceError::Record { instance: id.clone(), source })
+fn point_workspace(disk: &Disk, id: &InstanceId, version: &VersionName) -> Result<(), DiskError> {
+    disk.point(&layout::workspace_packages(id), &workspace_target(version))
 }
 
-fn point_workspace(disk: &Disk, id: &InstanceId, version: &VersionName) -> Result<(), DiskError> {
-    let target = format!("../{}/{version}", layout::PACKAGES);
-    disk.point(&layout::workspace_packages(id), Path::new(&target))
+fn workspace_target(version: &VersionName) -> PathBuf {
+    format!("../{}/{version}", layout::PACKAGES).into()
 }
 
 /// The account that instances run as: the manager's own. By its name where the system's list has one.

@@ -35,13 +35,13 @@ impl Facts {
     /// Blocking; needs a Tokio runtime.
     pub(super) fn read(means: &Means, id: &InstanceId, workspace: &Path) -> Result<Facts, Refusal> {
         let disk = &means.disk;
-        // The workspace is the program's own: what it put in the way of the link must not keep its process
-        // from being owned.
-        if let Err(error) = instance::repair(disk, id) {
-            tracing::warn!(instance = %id, %error, "its link to the packages cannot be made sure of");
-        }
         let record = inventory::instance(disk, id).map_err(InstanceError::Read)?;
         let version = inventory::instance_version(disk, id).map_err(InstanceError::Read)?;
+        // The workspace is the program's own: what it put in the way of the link must not keep its process
+        // from being owned.
+        if let Err(error) = instance::repair(disk, id, &version) {
+            tracing::warn!(instance = %id, %error, "its link to the packages cannot be made sure of");
+        }
         // What was observed may be lost or torn, and says nothing that the kernel does not know better.
         let path = layout::observed(means.boot.as_str(), id);
         let observed = match durable::record::read(disk, &path) {
@@ -112,6 +112,7 @@ impl Owner {
         notify: Option<Notify>,
     ) -> Result<(), Refusal> {
         let state = self.observed.state;
+        let recorded = self.observed.clone();
         match process {
             Some(process) => {
                 tracing::info!(instance = %self.id, pid = process.record().pid, "found running");
@@ -128,7 +129,7 @@ impl Owner {
                         self.observed.ready.get_or_insert_with(now);
                     }
                 }
-                self.observe_or_log().await;
+                self.observe_unless(&recorded).await;
                 if self.process.as_ref().is_some_and(|process| process.has_ended()) {
                     self.process_ended().await;
                     return Ok(());
@@ -163,7 +164,7 @@ impl Owner {
                 if !rests {
                     self.observed.state = InstanceState::NotRunning;
                 }
-                self.observe_or_log().await;
+                self.observe_unless(&recorded).await;
                 if matches!(self.record.probation, ProbationRecord::Failed { .. }) {
                     // A move back was cut off on the way.
                     self.go_back().await;
@@ -178,6 +179,14 @@ impl Owner {
             }
         }
         Ok(())
+    }
+
+    /// A thousand that go on as they were have nothing new to record.
+    async fn observe_unless(&mut self, recorded: &ObservedRecord) {
+        match self.observed == *recorded {
+            true => self.show(),
+            false => self.observe_or_log().await,
+        }
     }
 
     fn unknown_exit(&mut self, why: &str) {
