@@ -99,8 +99,10 @@ async fn cases(world: &World) -> Vec<Case> {
     let with_reference =
         InstallRequest { reference: "demo/c@1.0.0".parse().unwrap(), ..install("c") };
     vec![
-        case("install", None, Change::Install(with_reference)),
+        case("install", None, Change::Install(with_reference.clone())),
+        case("second install", Some(&base), Change::Install(with_reference)),
         case("create", Some(&base), create(&id, false)),
+        case("second create", Some(&with_instance), create(&id, false)),
         case("update", Some(&with_instance), update(&id)),
         case("switch", Some(&updated), update(&instance)),
         case("switch back", Some(&moved), revert(&instance)),
@@ -230,6 +232,24 @@ async fn assert_done(machine: &Machine, case: &Case, operation: OperationId, whe
                 all,
                 ["info".to_owned(), format!("installation-{}", body.installation.number)]
             );
+        }
+        "second install" => {
+            // Beside the first, under a number of its own; the first is what it was.
+            let OperationResult::Installed(body) = result else { panic!("{when}: {result:?}") };
+            assert!(body.installation.number > 1, "{when}: {}", body.installation);
+            let expected = ["info", "installation-1"].map(str::to_owned).into_iter();
+            let expected: BTreeSet<String> =
+                expected.chain([format!("installation-{}", body.installation.number)]).collect();
+            let found = names_in(dir.parent().unwrap()).into_iter().collect();
+            assert_eq!(expected, found, "{when}");
+            at("current", "1-1.0.0");
+        }
+        "second create" => {
+            let OperationResult::Instance(body) = result else { panic!("{when}: {result:?}") };
+            assert!(body.instance.number > 1, "{when}: {}", body.instance);
+            let expected = ["instance-1".to_owned(), format!("instance-{}", body.instance.number)];
+            let found: BTreeSet<String> = names_in(&dir.join("instances")).into_iter().collect();
+            assert_eq!(BTreeSet::from(expected), found, "{when}");
         }
         "create" => {
             let OperationResult::Instance(body) = result else { panic!("{when}: {result:?}") };
