@@ -154,13 +154,17 @@ async fn ask(
     batch: &[(Target, OperationId)],
     change: &impl Fn(&Target) -> Change,
 ) -> Vec<Asked> {
-    let mut asked = Vec::new();
-    // One after the other, so that what shares a lock is done in the order of the names.
-    for (target, id) in batch {
-        let answer = wait::submit(node, *id, &change(target)).await;
-        asked.push((target.clone(), *id, answer.map_err(ChangeError::from)));
-    }
-    asked
+    let requests = batch.iter().map(|(target, id)| {
+        let change = change(target);
+        async move {
+            let answer = wait::submit(node, *id, &change).await;
+            (target.clone(), *id, answer.map_err(ChangeError::from))
+        }
+    });
+    // What is done to installations shares locks, and is done in the order of the names. An instance has
+    // a lock of its own.
+    let installations = matches!(batch.first(), Some((Target::Installation(_), _)));
+    stream::iter(requests).buffered(if installations { 1 } else { AT_A_TIME }).collect().await
 }
 
 fn print_asked(output: Output, asked: &[Asked], tally: &mut Tally) -> Result<(), Failure> {
