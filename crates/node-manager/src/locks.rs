@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::{Digest, InstallationId, InstanceId};
+use model::{Digest, InstallationId, InstanceId, OperationId};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
 
 use crate::waiting::{Holder, Waiter, waiting_with};
@@ -118,6 +118,12 @@ impl Key for InstanceId {
 impl Key for Digest {
     fn words(&self) -> String {
         format!("the content {self}")
+    }
+}
+
+impl Key for OperationId {
+    fn words(&self) -> String {
+        format!("the operation {self}")
     }
 }
 

@@ -124,7 +124,7 @@ impl Appended {
     }
 
     /// Takes the first `len` bytes out, whole blocks and not all that there are; all others move up. `false`
-    /// if the file system cannot do that with this file. NOT harmless to repeat: see [the module](self).
+    /// if the file system cannot do that with this file. NOT harmless to repeat: see the head of its file.
     pub fn collapse_head(&self, len: u64) -> Result<bool, DiskError> {
         self.release(|gate| gate.collapse_head(&self.file, len))
     }

@@ -27,7 +27,7 @@ use crate::locks::Locks;
 use crate::node::now;
 use crate::record::{self, Memo, OperationRecord, Request, Unusable};
 use crate::store::{self, RootsError};
-use crate::waiting::{Holder, Waiter};
+use crate::waiting::{Background, Holder, Waiter};
 
 /// Why an operation was not taken on.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +119,8 @@ impl Journal {
         request: Request,
         caller: Caller,
     ) -> Result<(Arc<Entry>, bool), JournalError> {
-        let _door = self.doors.lock(&id).await;
+        let _door =
+            self.doors.lock(&id, &Background("another request for the same operation")).await;
         if let Some(entry) = self.find(id) {
             let known = entry.live.borrow().record.request.clone();
             return match known == request {
