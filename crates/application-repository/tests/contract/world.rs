@@ -203,6 +203,10 @@ pub(crate) fn envelope(version: &str, profile: &str) -> Value {
         "program": pin("tool"), "args": ["--fast"], "env": { "LANG": "C" },
         "packages": { "model": pin("data") },
         "restart": { "on": "failure", "limit": 5, "window": 10.0 },
+        "ready": null, "alive": null,
+        "stop": { "signal": "SIGTERM", "command": null, "within": 10.0 },
+        "limits": { "memory": null, "cpu": null, "tasks": null, "open_files": null },
+        "logs": { "budget": null }, "update": { "probation": null },
         "created": null, "created_by": null,
     })
 }
