@@ -135,19 +135,23 @@ impl Group {
         self.give(limits, true)
     }
 
-    /// All processes in it and in the groups below it, by number.
+    /// All processes in it and in the groups below it, by number. A group that has been removed has none.
     ///
     /// # Errors
     /// If there is no group, or the kernel does not tell.
     pub fn processes(&self) -> Result<Vec<u32>, LookError> {
         let top = self.members_dir()?;
         let mut all = Vec::new();
-        for (depth, dir) in control::tree(&top)?.iter().enumerate() {
+        let groups = match control::tree(&top) {
+            Err(error) if error.is_absent() => return Ok(all),
+            other => other?,
+        };
+        for (depth, dir) in groups.iter().enumerate() {
             match control::read(&dir.join("cgroup.procs")) {
                 Ok(text) => all.extend(pids(&text)),
-                // Gone meanwhile, or of threads, whose processes are listed above.
-                Err(error)
-                    if depth > 0 && (error.is_absent() || error.errno() == Errno::OPNOTSUPP) => {}
+                Err(error) if error.is_absent() => {} // gone meanwhile
+                // Of threads, whose processes are listed above.
+                Err(error) if depth > 0 && error.errno() == Errno::OPNOTSUPP => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -35,7 +35,7 @@ use crate::logs::Logs;
 use crate::operation::{self, Entry, Journal, JournalError};
 use crate::record::{self, FormatRecord, Request, Unusable};
 use crate::store::Store;
-use crate::supervise::{self, Handle, Launcher, Means, Refusal};
+use crate::supervise::{self, Handle, Launcher, Means, Refusal, Statements};
 use crate::waiting::{Background, Waiter};
 
 /// A running node manager. Dropping it leaves the programs alone.
@@ -202,6 +202,7 @@ impl Node {
                 launcher,
                 groups,
                 logs: logs.clone(),
+                statements: Statements::default(),
             }),
             logs,
         });

@@ -17,7 +17,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use wire::serve::blocking;
+use wire::serve::{blocking, brief};
 use wire::v1::LogStream;
 
 use super::index::path;
@@ -129,9 +129,14 @@ impl Attendant {
 
     /// A run has begun, or the manager has.
     async fn begin(&mut self, logs: &Logs, asked: Vec<InstanceId>) {
-        let asked = asked.into_iter().map(Arc::new);
-        let streams = asked.flat_map(|id| STREAMS.map(|stream| (id.clone(), stream)));
-        for looked in self.look(logs, streams.map(|stream| (stream, None)).collect()).await {
+        let (logs, event) = (logs.clone(), self.event.clone());
+        let looked = brief(move || {
+            let both = |id| logs.look_at_both(event.as_deref(), &Arc::new(id));
+            asked.into_iter().flat_map(both).collect::<Vec<_>>()
+        });
+        let looked = looked.await;
+        self.arm(&looked);
+        for looked in looked {
             self.growing.remove(&looked.stream);
             if let Some(look) = looked.look {
                 self.look_again_if_over(&looked.stream, look);
@@ -205,12 +210,16 @@ impl Attendant {
             streams.into_iter().map(look).collect()
         })
         .await;
-        for looked in &looked {
+        self.arm(&looked);
+        looked
+    }
+
+    fn arm(&mut self, looked: &[Looked]) {
+        for looked in looked {
             if let Some(descriptor) = looked.watch {
                 self.armed.insert(descriptor, looked.stream.clone());
             }
         }
-        looked
     }
 }
 
@@ -218,14 +227,31 @@ impl Logs {
     /// Arms the file that a stream is written to, then looks how long it is, and has released what is over its
     /// budget. No look comes back of one that has not grown since the last one.
     fn look(&self, event: Option<&Event>, stream: Stream, last: Option<Look>) -> Looked {
+        let known = last.or_else(|| self.checked_one(&stream.0, stream.1));
+        self.look_from(event, stream, last, known)
+    }
+
+    /// The first look at both streams of an instance.
+    fn look_at_both(&self, event: Option<&Event>, id: &Arc<InstanceId>) -> Vec<Looked> {
+        let both = STREAMS.into_iter().zip(self.checked(id));
+        both.map(|(stream, known)| self.look_from(event, (id.clone(), stream), None, known))
+            .collect()
+    }
+
+    fn look_from(
+        &self,
+        event: Option<&Event>,
+        stream: Stream,
+        last: Option<Look>,
+        known: Option<Look>,
+    ) -> Looked {
         let (id, which) = (&stream.0, stream.1);
-        let known = last.or_else(|| self.checked(id, which));
         let watch = known.and_then(|known| self.arm(event?, id, which, known.base));
         let now = known.and_then(|known| {
             let stat = self.inner.disk.metadata(&path(id, which, known.base)).ok()??;
             match stat.size < known.limit {
                 true => Some(Look { length: stat.size, at: Instant::now(), ..known }),
-                false => self.checked(id, which),
+                false => self.checked_one(id, which),
             }
         });
         if let Some(now) = now.filter(|now| now.length > 0) {
@@ -244,21 +270,39 @@ impl Logs {
         Looked { stream, base, look, watch }
     }
 
-    /// Brings an instance's streams within their budget, and says what this one's newest file is like then.
-    fn checked(&self, id: &InstanceId, stream: LogStream) -> Option<Look> {
+    fn checked_one(&self, id: &InstanceId, stream: LogStream) -> Option<Look> {
+        let [stdout, stderr] = self.checked(id);
+        if stream == LogStream::Stdout { stdout } else { stderr }
+    }
+
+    /// Brings an instance's streams within their budget, and says what the newest file of each is like then.
+    fn checked(&self, id: &InstanceId) -> [Option<Look>; 2] {
         let (streams, failed) = match self.check(id) {
             Ok(streams) => (streams, false),
             Err(error) => {
                 self.trouble(id, &error);
-                (super::Streams::read(&self.inner.disk, id).ok()?, true)
+                match super::Streams::read(&self.inner.disk, id) {
+                    Ok(streams) => (streams, true),
+                    Err(_) => return [None, None],
+                }
             }
         };
+        STREAMS.map(|stream| self.newest(id, &streams, stream, failed))
+    }
+
+    fn newest(
+        &self,
+        id: &InstanceId,
+        streams: &super::Streams,
+        stream: LogStream,
+        failed: bool,
+    ) -> Option<Look> {
         let space = streams.of(stream);
         let newest = space.newest()?;
         let limit = match failed {
             // It is tried again when more is printed.
             true => newest.length,
-            false => (newest.length.saturating_add(self.budget(id, &streams)))
+            false => (newest.length.saturating_add(self.budget(id, streams)))
                 .saturating_sub(space.held()),
         };
         Some(Look {

@@ -63,6 +63,15 @@ struct Inner {
     unable: AtomicBool,
 }
 
+/// What a run prints to.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// Standard output first.
+    pub(crate) files: [File; 2],
+    /// The address that the first byte on standard error gets.
+    pub(crate) stderr_from: u64,
+}
+
 impl Logs {
     /// The logs in this tree, each stream within this many bytes where the envelope does not say. Needs a Tokio runtime, in which it attends
     /// to them until the last clone is gone.
@@ -86,9 +95,8 @@ impl Logs {
         Logs { inner: Arc::new(inner) }
     }
 
-    /// The files that the next run of an instance prints to, standard output first, after what the runs before
-    /// have too much is gone.
-    pub(crate) fn begin_run(&self, id: &InstanceId) -> Result<[File; 2], DiskError> {
+    /// Where the next run of an instance prints to, after what the runs before have too much is gone.
+    pub(crate) fn begin_run(&self, id: &InstanceId) -> Result<Run, DiskError> {
         let streams = match self.check(id) {
             Ok(streams) => streams,
             Err(error) => {
@@ -101,7 +109,8 @@ impl Logs {
             let base = streams.of(stream).next_run();
             self.inner.disk.append_file(&path(id, stream, base), 0o600)
         };
-        Ok([open(LogStream::Stdout)?, open(LogStream::Stderr)?])
+        let files = [open(LogStream::Stdout)?, open(LogStream::Stderr)?];
+        Ok(Run { files, stderr_from: streams.stderr.end() })
     }
 
     /// From now on (again) what an instance prints is attended to. Comes back at once.

@@ -19,7 +19,7 @@ use crate::layout::VersionName;
 use crate::locks;
 use crate::node::{Core, Updating, now};
 use crate::record::{InstanceRecord, ProbationRecord};
-use crate::supervise::{Handle, Refusal, Trial, View};
+use crate::supervise::{Handle, Refusal, Started, Trial, View};
 use crate::waiting::waiting_with;
 
 /// Makes an instance, and starts it where that was asked for.
@@ -422,10 +422,8 @@ async fn start_and_watch(
     handle: &Handle,
 ) -> Result<(), Failure> {
     let instance = handle.view().body.instance;
-    let (logs, id) = (core.logs.clone(), instance.clone());
-    let printed = blocking(move || logs.end(&id, LogStream::Stderr)).await;
     let started = waiting_with(&**entry, handle.watch(), until_started, handle.start());
-    let Some(launch) = started.await? else { return Ok(()) };
+    let Some(Started { launch, stderr_from }) = started.await? else { return Ok(()) };
     let ready = ready(handle, launch);
     let became_ready = waiting_with(&**entry, handle.watch(), until_started, ready).await;
     if became_ready && tokio::time::timeout(WATCHED, end_of(handle, launch)).await.is_err() {
@@ -433,7 +431,8 @@ async fn start_and_watch(
     }
     let owned = instance.clone();
     let logs = core.logs.clone();
-    let stderr = blocking(move || logs.tail(&owned, LogStream::Stderr, printed)).await;
+    let from = stderr_from.unwrap_or(0); // no more than the last lines in any case
+    let stderr = blocking(move || logs.tail(&owned, LogStream::Stderr, from)).await;
     let InstanceBody { exit, reason, .. } = handle.view().body;
     Err(match reason {
         Some(reason) if !became_ready => Failure::NotReady { instance, reason, stderr },

@@ -132,9 +132,11 @@ impl Journal {
                 }),
             };
         }
-        let (disk, path) = (self.disk.clone(), layout::operation(id));
         // One that cannot be used is on disk and not in memory: nobody knows whether it was done.
-        blocking(move || record::find::<OperationRecord>(&disk, &path)).await?;
+        if self.unusable.contains(&id) {
+            let (disk, path) = (self.disk.clone(), layout::operation(id));
+            blocking(move || record::find::<OperationRecord>(&disk, &path)).await?;
+        }
         let record = OperationRecord {
             operation: id,
             request,

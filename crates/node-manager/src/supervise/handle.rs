@@ -86,10 +86,19 @@ pub(crate) struct Trial {
     pub(crate) length: Span,
 }
 
+/// A start that made a process, or that joined one on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Started {
+    /// What made it.
+    pub(crate) launch: LaunchId,
+    /// The address of the first byte that it prints on standard error; `None` if an earlier manager knew it.
+    pub(crate) stderr_from: Option<u64>,
+}
+
 /// What an owner can be asked for.
 #[derive(Debug)]
 pub(super) enum Command {
-    Start(Answer<Option<LaunchId>>),
+    Start(Answer<Option<Started>>),
     Stop { grace: Option<Duration>, answer: Answer },
     Pause { paused: bool, answer: Answer },
     Switch { to: VersionName, copies: Copies, trial: Option<Trial>, answer: Answer },
@@ -115,7 +124,7 @@ impl Handle {
 
     /// It shall run, from now on. Answers when its process is there: with the launch that made it, or
     /// `None` if it ran already.
-    pub(crate) async fn start(&self) -> Result<Option<LaunchId>, Refusal> {
+    pub(crate) async fn start(&self) -> Result<Option<Started>, Refusal> {
         self.ask(Command::Start).await
     }
 

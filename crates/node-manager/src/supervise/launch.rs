@@ -8,16 +8,19 @@ use cgroup::Group;
 use durable::DiskError;
 use launcher::{Program, Refused, Step};
 use model::{InstanceId, LaunchId};
-use wire::serve::blocking;
+use wire::serve::{blocking, brief};
 use wire::v1::InvalidEnvelope;
 
+use super::handle::Refusal;
 use super::health::{NoPort, Notify, NotifyError, Plan, Watch};
 use super::launcher::Unmade;
 use super::means::{Means, short_name};
 use super::prepare::{Prepared, prepare, variable};
 use super::process::Process;
 use crate::inventory::ReadError;
-use crate::layout;
+use crate::layout::{self, VersionName};
+use crate::logs::Run;
+use crate::record::ObservedRecord;
 
 /// Why no process was made.
 #[derive(Debug, thiserror::Error)]
@@ -101,25 +104,47 @@ pub(super) struct Launched {
     pub(super) watch: Option<Watch>,
     /// Is it ready with its process?
     pub(super) is_ready: bool,
+    /// The address of the first byte that it prints on standard error.
+    pub(super) stderr_from: u64,
 }
 
-/// Makes the process of an instance, once for each launch.
+/// Makes the process of an instance that is on this version, once for each launch. The launch is recorded
+/// first, as `observed`.
 pub(super) async fn launch(
     means: &Arc<Means>,
-    id: &InstanceId,
+    (id, version): (&InstanceId, &VersionName),
     launch: LaunchId,
-) -> Result<Launched, LaunchError> {
+    observed: ObservedRecord,
+) -> Result<Launched, Refusal> {
+    let refuse = |source| Refusal::Launch { instance: id.clone(), source };
+    let mut observed = Some(observed);
     let mut pauses = PAUSES.into_iter();
     loop {
-        let (owned_means, owned_id) = (means.clone(), id.clone());
-        let opened = blocking(move || open(&owned_means, &owned_id, launch)).await?;
-        let Opened { program, descriptors, plan, notify, group } = opened;
-        let unmade = match means.launcher.launch(launch, program, descriptors).await {
+        let (owned, on) = (means.clone(), (id.clone(), version.clone()));
+        let unrecorded = observed.take();
+        // All in one go: a thread for each step would cost more than the steps.
+        let asked = brief(move || {
+            let (id, version) = (&on.0, &on.1);
+            if let Some(observed) = unrecorded {
+                owned.observe(id, &observed)?;
+            }
+            let refuse = |source| Refusal::Launch { instance: id.clone(), source };
+            let opened = open(&owned, (id, version), launch).map_err(refuse)?;
+            let Opened { program, descriptors, plan, notify, group, stderr_from } = opened;
+            let asked = owned.launcher.ask(launch, program, &descriptors);
+            Ok::<_, Refusal>((asked, plan, notify, group, stderr_from))
+        });
+        let (asked, plan, notify, group, stderr_from) = asked.await?;
+        let made = match asked {
+            Ok(asked) => asked.made().await,
+            Err(error) => Err(Unmade::Reach(error)),
+        };
+        let unmade = match made {
             Ok(made) => {
                 let process = Process::of_launch(&means.launcher, launch, made, group);
                 let is_ready = plan.is_ready_at_once();
                 let watch = Watch::begin(plan, notify, means.launcher.clone(), is_ready);
-                return Ok(Launched { process, watch, is_ready });
+                return Ok(Launched { process, watch, is_ready, stderr_from });
             }
             Err(unmade) => unmade,
         };
@@ -129,12 +154,12 @@ pub(super) async fn launch(
             if let Some(process) = blocking(move || Process::find(&workspace, group)).await {
                 let is_ready = plan.is_ready_at_once();
                 let watch = Watch::begin(plan, notify, means.launcher.clone(), is_ready);
-                return Ok(Launched { process, watch, is_ready });
+                return Ok(Launched { process, watch, is_ready, stderr_from });
             }
         }
         match pauses.next() {
             Some(pause) if unmade.is_of_the_moment() => tokio::time::sleep(pause).await,
-            _ => return Err(LaunchError::of(unmade, id)),
+            _ => return Err(refuse(LaunchError::of(unmade, id))),
         }
     }
 }
@@ -147,14 +172,19 @@ struct Opened {
     plan: Plan,
     notify: Option<Notify>,
     group: Option<Group>,
+    stderr_from: u64,
 }
 
 /// Blocking; needs a Tokio runtime.
-fn open(means: &Means, id: &InstanceId, launch: LaunchId) -> Result<Opened, LaunchError> {
-    let Prepared { mut program, plan, limits } = prepare(&means.disk, id, launch)?;
+fn open(
+    means: &Means,
+    (id, version): (&InstanceId, &VersionName),
+    launch: LaunchId,
+) -> Result<Opened, LaunchError> {
+    let Prepared { mut program, plan, limits } = prepare(means, (id, version), launch)?;
     let no_logs = |source| LaunchError::Logs { instance: id.clone(), source };
-    let mut descriptors: Vec<OwnedFd> =
-        means.logs.begin_run(id).map_err(no_logs)?.map(OwnedFd::from).into();
+    let Run { files, stderr_from } = means.logs.begin_run(id).map_err(no_logs)?;
+    let mut descriptors: Vec<OwnedFd> = files.map(OwnedFd::from).into();
     let group = enter_group(means, id, &limits, &mut program, &mut descriptors)?;
     let mut notify = None;
     if plan.listens() {
@@ -171,7 +201,7 @@ fn open(means: &Means, id: &InstanceId, launch: LaunchId) -> Result<Opened, Laun
         descriptors.push(kept);
         notify = Some(ours);
     }
-    Ok(Opened { program, descriptors, plan, notify, group })
+    Ok(Opened { program, descriptors, plan, notify, group, stderr_from })
 }
 
 /// What limits cannot be set for is not started without them; where nothing is limited a group is of use,

@@ -15,7 +15,7 @@ use launcher::{
 };
 use model::LaunchId;
 use tokio::sync::{Notify, oneshot};
-use wire::serve::blocking;
+use wire::serve::brief;
 
 /// The way to the launcher of this node.
 #[derive(Debug, Clone)]
@@ -73,6 +73,13 @@ pub(super) struct Made {
     pub(super) fate: Arc<Fate>,
 }
 
+/// A launch that the launcher was asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    answer: oneshot::Receiver<Result<Launched, Unmade>>,
+    fate: Arc<Fate>,
+}
+
 /// Why a program was not made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unmade {
@@ -97,6 +104,16 @@ impl Unmade {
             Unmade::Lost(_) => true,
             Unmade::Reach(_) => false,
         }
+    }
+}
+
+impl Asked {
+    /// Waits until it is made, or refused.
+    pub(super) async fn made(self) -> Result<Made, Unmade> {
+        let Asked { answer, fate } = self;
+        // Whoever ends without an answer was the listener.
+        let answered = answer.await.unwrap_or(Err(Unmade::Lost(ChannelError::Closed)));
+        answered.map(|launched| Made { launched, kept: None, fate })
     }
 }
 
@@ -153,24 +170,28 @@ impl Launcher {
         program: Program,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Made, Unmade> {
+        let this = self.clone();
+        brief(move || this.ask(launch, program, &descriptors)).await?.made().await
+    }
+
+    /// The first half of [`Launcher::launch`], for whoever is on a thread for that already. Blocking.
+    pub(super) fn ask(
+        &self,
+        launch: LaunchId,
+        program: Program,
+        descriptors: &[OwnedFd],
+    ) -> Result<Asked, ReachError> {
+        let connection = self.shared.reach()?;
         let (asked, answer) = oneshot::channel();
         let fate = Arc::<Fate>::default();
-        let (shared, waiting) = (self.shared.clone(), fate.clone());
-        blocking(move || {
-            let connection = shared.reach()?;
-            let new = Launch { asked: Some(asked), made: None, kept: None, fate: waiting };
-            shared.state().launches.insert(launch, new);
-            let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-            let sent = connection.send(&Request::Launch(Box::new(program)), &descriptors);
-            if sent.is_err() {
-                connection.close(); // the listener tells everybody, this one too
-            }
-            Ok::<_, ReachError>(())
-        })
-        .await?;
-        // Whoever ends without an answer was the listener.
-        let answered = answer.await.unwrap_or(Err(Unmade::Lost(ChannelError::Closed)));
-        answered.map(|launched| Made { launched, kept: None, fate })
+        let new = Launch { asked: Some(asked), made: None, kept: None, fate: fate.clone() };
+        self.shared.state().launches.insert(launch, new);
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        let sent = connection.send(&Request::Launch(Box::new(program)), &descriptors);
+        if sent.is_err() {
+            connection.close(); // the listener tells everybody, this one too
+        }
+        Ok(Asked { answer, fate })
     }
 
     /// Sends a signal to a program that has not ended, and to its process group. Blocking.

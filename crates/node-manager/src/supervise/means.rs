@@ -7,9 +7,13 @@ use durable::{Disk, Lock};
 use model::InstanceId;
 use model::lifecycle::BootId;
 
+use super::handle::Refusal;
 use super::launcher::Launcher;
+use super::stated::Statements;
 use crate::commit::Commits;
+use crate::layout;
 use crate::logs::Logs;
+use crate::record::{ObservedRecord, Unusable};
 
 /// What it takes to own an instance.
 #[derive(Debug)]
@@ -28,6 +32,22 @@ pub(crate) struct Means {
     pub(crate) groups: Groups,
     /// What programs print.
     pub(crate) logs: Logs,
+    /// What versions say of how they are run.
+    pub(crate) statements: Statements,
+}
+
+impl Means {
+    /// Records what is true of an instance, without a sync. Blocking.
+    pub(super) fn observe(
+        &self,
+        id: &InstanceId,
+        observed: &ObservedRecord,
+    ) -> Result<(), Refusal> {
+        let path = layout::observed(self.boot.as_str(), id);
+        durable::record::write_unsynced(&self.disk, &path, observed).map_err(|source| {
+            Refusal::Observed { instance: id.clone(), source: Unusable::Disk { path, source } }
+        })
+    }
 }
 
 /// The name of an instance's control group, and of what is its own in `run/<boot>`.

@@ -10,10 +10,12 @@ mod means;
 mod owner;
 mod prepare;
 mod process;
+mod stated;
 
-pub(crate) use handle::{Handle, Refusal, Trial, View};
+pub(crate) use handle::{Handle, Refusal, Started, Trial, View};
 pub(crate) use launch::LaunchError;
 pub(crate) use launcher::Launcher;
 pub(crate) use means::Means;
 pub(crate) use owner::take_charge;
 pub(crate) use process::boot_id;
+pub(crate) use stated::Statements;

@@ -9,11 +9,12 @@ use std::path::Path;
 use durable::Disk;
 use launcher::{Limit, Program, Word};
 use model::policy::{Limits, StopPolicy};
-use model::{Envelope, InstanceId, LaunchId, RestartPolicy};
+use model::{InstanceId, LaunchId, RestartPolicy};
 
 use super::health::{Plan, command};
 use super::launch::LaunchError;
-use crate::inventory;
+use super::means::Means;
+use super::stated::Stated;
 use crate::layout::{self, VersionName};
 
 /// An instance that can be launched.
@@ -36,14 +37,15 @@ pub(super) struct StopWay {
     pub(super) command: Option<Program>,
 }
 
-/// Reads what a launch begins with. Blocking.
+/// Reads what a launch of an instance that is on this version begins with. Blocking.
 pub(super) fn prepare(
-    disk: &Disk,
-    id: &InstanceId,
+    means: &Means,
+    (id, version): (&InstanceId, &VersionName),
     launch: LaunchId,
 ) -> Result<Prepared, LaunchError> {
-    let (version, envelope) = envelope(disk, id)?;
-    let (program, env) = program(disk, id, &version, &envelope, launch)?;
+    let stated = means.statements.of(&means.disk, id, version)?;
+    let envelope = &stated.envelope;
+    let (program, env) = program(&means.disk, (id, version), &stated, launch);
     let plan = Plan::new(
         envelope.policies.ready.as_ref(),
         envelope.policies.alive.as_ref(),
@@ -55,44 +57,39 @@ pub(super) fn prepare(
 }
 
 /// What the envelope of the instance's version says about restarts. Blocking.
-pub(super) fn restart_policy(disk: &Disk, id: &InstanceId) -> Result<RestartPolicy, LaunchError> {
-    Ok(envelope(disk, id)?.1.restart)
+pub(super) fn restart_policy(
+    means: &Means,
+    (id, version): (&InstanceId, &VersionName),
+) -> Result<RestartPolicy, LaunchError> {
+    Ok(means.statements.of(&means.disk, id, version)?.envelope.restart)
 }
 
 /// How the instance's program is asked to end. Blocking.
-pub(super) fn stop_way(disk: &Disk, id: &InstanceId) -> Result<StopWay, LaunchError> {
-    let (version, envelope) = envelope(disk, id)?;
-    let policy = envelope.policies.stop.clone();
+pub(super) fn stop_way(
+    means: &Means,
+    (id, version): (&InstanceId, &VersionName),
+) -> Result<StopWay, LaunchError> {
+    let stated = means.statements.of(&means.disk, id, version)?;
+    let policy = stated.envelope.policies.stop.clone();
     let command = match &policy.command {
         None => None,
         Some(argv) => {
             let unused = LaunchId::from(uuid::Uuid::nil()); // each run of a command has its own
-            let (like, _) = program(disk, id, &version, &envelope, unused)?;
+            let (like, _) = program(&means.disk, (id, version), &stated, unused);
             Some(command(argv, &like))
         }
     };
     Ok(StopWay { policy, command })
 }
 
-fn envelope(disk: &Disk, id: &InstanceId) -> Result<(VersionName, Envelope), LaunchError> {
-    let version = inventory::instance_version(disk, id)?;
-    let envelope = inventory::envelope(disk, &id.installation, &version)?.0;
-    let envelope = envelope
-        .to_model()
-        .map_err(|source| LaunchError::Envelope { instance: id.clone(), source })?;
-    Ok((version, envelope))
-}
-
 type Environment = BTreeMap<String, OsString>;
 
 fn program(
     disk: &Disk,
-    id: &InstanceId,
-    version: &VersionName,
-    envelope: &Envelope,
+    (id, version): (&InstanceId, &VersionName),
+    Stated { envelope, config }: &Stated,
     launch: LaunchId,
-) -> Result<(Program, Environment), LaunchError> {
-    let config = inventory::config(disk, &id.installation)?;
+) -> (Program, Environment) {
     let absolute = |path: &Path| disk.root().join(path);
     let path = |path: &Path| absolute(path).into_os_string();
     let workspace = layout::workspace(id);
@@ -125,7 +122,7 @@ fn program(
         joins: 0,
         keeps: false,
     };
-    Ok((program, env))
+    (program, env)
 }
 
 /// `NAME=value`

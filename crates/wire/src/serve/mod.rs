@@ -12,7 +12,7 @@ mod listener;
 mod listing;
 mod service;
 
-pub use blocking::blocking;
+pub use blocking::{blocking, brief};
 pub use body::{BodyReader, read_in_order};
 pub use door::CurrentRequest;
 pub use extract::{Calling, Path, Query};

@@ -63,7 +63,7 @@ impl Facts {
         };
         // Most programs are not watched, and their envelopes need not be read.
         let plan = match observed.launch.filter(|_| process.is_some() && observed.watched) {
-            Some(launch) => plan_of(means, id, launch),
+            Some(launch) => plan_of(means, (id, &version), launch),
             None => None,
         };
         let notify = kept.and_then(|socket| Notify::kept(socket).ok());
@@ -71,8 +71,12 @@ impl Facts {
     }
 }
 
-fn plan_of(means: &Means, id: &InstanceId, launch: LaunchId) -> Option<Plan> {
-    match prepare(&means.disk, id, launch) {
+fn plan_of(
+    means: &Means,
+    (id, version): (&InstanceId, &VersionName),
+    launch: LaunchId,
+) -> Option<Plan> {
+    match prepare(means, (id, version), launch) {
         Ok(Prepared { plan, .. }) => Some(plan),
         Err(error) => {
             tracing::error!(instance = %id, %error, "it runs, and is not asked whether it works");

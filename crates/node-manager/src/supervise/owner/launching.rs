@@ -9,7 +9,7 @@ use model::lifecycle::{
 };
 use model::{Attempts, ExitStatus, LaunchId, Verdict, jittered, verdict};
 use tokio::time::Instant;
-use wire::serve::blocking;
+use wire::serve::{blocking, brief};
 use wire::v1::ExitBody;
 
 use super::super::handle::Refusal;
@@ -33,7 +33,8 @@ impl Owner {
         self.observed.ready = None;
         self.observed.status = None;
         match self.make_process(launch_id).await {
-            Ok(Launched { process, watch, is_ready }) => {
+            Ok(Launched { process, watch, is_ready, stderr_from }) => {
+                self.stderr_from = Some(stderr_from);
                 self.observed.process = Some(process.record());
                 self.observed.watched = watch.is_some();
                 self.process = Some(Arc::new(process));
@@ -65,10 +66,11 @@ impl Owner {
     }
 
     async fn make_process(&mut self, id: LaunchId) -> Result<Launched, Refusal> {
-        self.observe().await?;
-        let made = launch(&self.means, &self.id, id).await;
+        self.show();
+        let on = (&self.id, &self.version);
+        let made = launch(&self.means, on, id, self.observed.clone()).await;
         self.means.logs.watch(&self.id);
-        made.map_err(|source| Refusal::Launch { instance: self.id.clone(), source })
+        made
     }
 
     async fn become_ready(&mut self) -> Result<(), Refusal> {
@@ -148,11 +150,19 @@ impl Owner {
         tracing::info!(instance = %self.id, status = ?end.status, "ended");
         let launch = self.observed.launch;
         self.after_end(&end, memory_kills).await;
+        if self.is_due() {
+            self.retry_due().await;
+        }
         // Only now: before the end is recorded nobody else may forget it.
         if let Some(launch) = launch {
             let launcher = self.means.launcher.clone();
-            blocking(move || launcher.acknowledge(launch)).await;
+            brief(move || launcher.acknowledge(launch)).await;
         }
+    }
+
+    /// Is its next start due now?
+    fn is_due(&self) -> bool {
+        self.retry.is_some_and(|due| due <= Instant::now())
     }
 
     pub(super) async fn after_end(&mut self, End { status, at }: &End, memory_kills: u64) {
@@ -204,13 +214,16 @@ impl Owner {
         if rests && let Err(refusal) = self.desire(Desired::Stopped).await {
             tracing::error!(instance = %self.id, error = %refusal, "cannot record that it rests");
         }
-        self.observe_or_log().await;
+        match self.is_due() {
+            true => self.show(), // recorded with the launch that follows
+            false => self.observe_or_log().await,
+        }
     }
 
     /// What the envelope's policy says about an end after a run that was ready for `ran`.
     async fn verdict(&self, end: model::End, ran: Duration) -> Verdict {
-        let (disk, id) = (self.means.disk.clone(), self.id.clone());
-        let policy = match blocking(move || restart_policy(&disk, &id)).await {
+        let (means, id, version) = (self.means.clone(), self.id.clone(), self.version.clone());
+        let policy = match brief(move || restart_policy(&means, (&id, &version))).await {
             Ok(policy) => policy,
             Err(error) => {
                 tracing::error!(instance = %self.id, %error, "cannot read the restart policy");

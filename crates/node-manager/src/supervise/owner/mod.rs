@@ -26,11 +26,12 @@ use wire::serve::blocking;
 use self::facts::Facts;
 use self::show::body;
 use self::stopping::{Stop, ended};
-use super::handle::{Command, Handle, Refusal, Trial, View};
+use super::handle::{Command, Handle, Refusal, Started, Trial, View};
 use super::health::{News, Watch};
 use super::means::Means;
 use super::process::Process;
 use crate::instance::{self, Copies, InstanceError};
+use crate::inventory;
 use crate::layout::{self, VersionName};
 use crate::record::{InstanceRecord, ObservedRecord};
 
@@ -59,6 +60,7 @@ pub(crate) async fn take_charge(means: Arc<Means>, id: InstanceId) -> Result<Han
         record,
         observed,
         process: None,
+        stderr_from: None,
         watch: None,
         retry: None,
         look: None,
@@ -80,6 +82,8 @@ struct Owner {
     record: InstanceRecord,
     observed: ObservedRecord,
     process: Option<Arc<Process>>,
+    /// Where its process began to print on standard error.
+    stderr_from: Option<u64>,
     /// Who asks whether it works; `None` where nothing is to be asked.
     watch: Option<Watch>,
     /// When the next start is due.
@@ -139,12 +143,13 @@ impl Owner {
         true
     }
 
-    async fn start(&mut self) -> Result<Option<LaunchId>, Refusal> {
+    async fn start(&mut self) -> Result<Option<Started>, Refusal> {
         let state = self.observed.state;
         if matches!(state, InstanceState::Running | InstanceState::Launching) {
             self.desire(Desired::Running).await?;
             // Who asks for a start waits until it is ready, also if somebody else began it.
-            return Ok(self.observed.launch.filter(|_| state == InstanceState::Launching));
+            let launch = self.observed.launch.filter(|_| state == InstanceState::Launching);
+            return Ok(launch.map(|launch| self.started(launch)));
         }
         state.next(InstanceEvent::Start).map_err(|illegal| self.refuse(&illegal))?;
         self.desire(Desired::Running).await?;
@@ -154,7 +159,11 @@ impl Owner {
         self.observed.attempts = 0;
         self.observed.attempts_ran = std::time::Duration::ZERO;
         self.observed.reason = None;
-        self.launch().await.map(Some)
+        self.launch().await.map(|launch| Some(self.started(launch)))
+    }
+
+    fn started(&self, launch: LaunchId) -> Started {
+        Started { launch, stderr_from: self.stderr_from }
     }
 
     async fn switch(
@@ -167,8 +176,15 @@ impl Owner {
         self.retry = None;
         self.observe_or_log().await;
         let (disk, id, target) = (self.means.disk.clone(), self.id.clone(), to.clone());
-        let outcome = blocking(move || instance::switch(&disk, &id, &target, &copies)).await;
+        let (outcome, on) = blocking(move || {
+            let outcome = instance::switch(&disk, &id, &target, &copies);
+            (outcome, inventory::instance_version(&disk, &id))
+        })
+        .await;
         self.advance(InstanceEvent::EndUpdate)?;
+        if let (Err(_), Ok(on)) = (&outcome, on) {
+            self.version = on; // it may have come as far as that
+        }
         if outcome.is_ok() {
             self.version = to.clone();
             let event = match trial {
@@ -213,6 +229,8 @@ async fn news(watch: Option<&mut Watch>) -> News {
 
 async fn at(time: Option<Instant>) {
     match time {
+        // A timer would wait for the next whole millisecond.
+        Some(time) if time <= Instant::now() => {}
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
     }

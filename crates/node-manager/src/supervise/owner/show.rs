@@ -4,7 +4,7 @@
 use model::InstanceId;
 use model::lifecycle::{Desired, Illegal, InstanceEvent, InstanceState};
 use tokio::time::Instant;
-use wire::serve::blocking;
+use wire::serve::brief;
 use wire::v1::InstanceBody;
 
 use super::super::handle::{Refusal, View};
@@ -12,7 +12,7 @@ use super::Owner;
 use crate::instance::InstanceError;
 use crate::layout::{self, VersionName};
 use crate::node::now;
-use crate::record::{InstanceRecord, ObservedRecord, Unusable};
+use crate::record::{InstanceRecord, ObservedRecord};
 
 impl Owner {
     /// Records what should be, synced.
@@ -41,18 +41,10 @@ impl Owner {
 
     /// Records what is, and shows it.
     pub(super) async fn observe(&mut self) -> Result<(), Refusal> {
-        let (disk, path, observed) = (
-            self.means.disk.clone(),
-            layout::observed(self.means.boot.as_str(), &self.id),
-            self.observed.clone(),
-        );
-        let written = blocking(move || {
-            durable::record::write_unsynced(&disk, &path, &observed)
-                .map_err(|source| Unusable::Disk { path, source })
-        })
-        .await;
+        let (means, id, observed) = (self.means.clone(), self.id.clone(), self.observed.clone());
+        let written = brief(move || means.observe(&id, &observed)).await;
         self.show();
-        written.map_err(|source| Refusal::Observed { instance: self.id.clone(), source })
+        written
     }
 
     pub(super) async fn observe_or_log(&mut self) {

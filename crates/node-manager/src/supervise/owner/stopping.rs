@@ -8,7 +8,7 @@ use model::lifecycle::{Desired, Ending, InstanceEvent, InstanceState, ProbationE
 use model::policy::StopPolicy;
 use rustix::process::Signal;
 use tokio::time::Instant;
-use wire::serve::blocking;
+use wire::serve::{blocking, brief};
 
 use super::super::handle::{Answer, Refusal};
 use super::super::health::run_command;
@@ -68,9 +68,9 @@ impl Owner {
         self.observed.ending = Some(ending);
         // What it says from now on is not asked for.
         self.watch = None;
-        let (disk, id) = (self.means.disk.clone(), self.id.clone());
+        let (means, id, version) = (self.means.clone(), self.id.clone(), self.version.clone());
         let StopWay { policy, command } =
-            blocking(move || stop_way(&disk, &id)).await.unwrap_or_else(|error| {
+            brief(move || stop_way(&means, (&id, &version))).await.unwrap_or_else(|error| {
                 tracing::error!(instance = %self.id, %error, "it is asked to end in the usual way");
                 StopWay { policy: StopPolicy::default(), command: None }
             });
