@@ -17,7 +17,7 @@ pub struct MediaInfo {
 }
 
 /// A media type: `type/subtype` of RFC 9110 §8.3.1, in lower case, with its parameters (if any) as they
-/// were given, at most 255 bytes.
+/// were given, at most 255 bytes in this form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MediaType(String);
 
@@ -104,15 +104,19 @@ impl FromStr for MediaType {
         let (kind, subtype) = essence.split_once('/').ok_or_else(refusal)?;
         let token = |t: &str| !t.is_empty() && t.bytes().all(is_token_byte);
         let printable = |t: &str| t.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
-        if text.len() > 255 || !token(kind) || !token(subtype) || !parameters.is_none_or(printable)
-        {
+        if !token(kind) || !token(subtype) || !parameters.is_none_or(printable) {
             return Err(refusal());
         }
         let essence = essence.to_ascii_lowercase();
-        Ok(MediaType(match parameters {
+        let whole = match parameters {
             Some(parameters) if !parameters.is_empty() => format!("{essence}; {parameters}"),
             _ => essence,
-        }))
+        };
+        // Of what is kept, not of what was given: it must be readable again.
+        if whole.len() > LONGEST {
+            return Err(refusal());
+        }
+        Ok(MediaType(whole))
     }
 }
 
@@ -178,6 +182,8 @@ fn is_token_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
+/// Bytes of a media type.
+const LONGEST: usize = 255;
 const TAR: &str = "application/x-tar";
 const ZIP: &str = "application/zip";
 const OCTET_STREAM: &str = "application/octet-stream";
@@ -230,6 +236,17 @@ mod tests {
         assert_eq!(plain.as_str(), "text/plain; charset=UTF-8");
         assert_eq!(plain.essence(), "text/plain");
         assert!("application/x-tar; a=b".parse::<MediaType>().unwrap().is_tar());
+    }
+
+    #[test]
+    fn the_longest_media_type_is_measured_as_it_is_kept() {
+        let subtype = "t".repeat(LONGEST - "x/; a=1".len());
+        let longest: MediaType = format!("x/{subtype};a=1").parse().unwrap();
+        assert_eq!(longest.as_str().len(), LONGEST);
+        assert_eq!(longest.as_str().parse(), Ok(longest.clone()));
+        assert!(format!("x/{subtype};a=12").parse::<MediaType>().is_err());
+        // Blanks that are not kept do not count.
+        assert_eq!(format!("x/{subtype}  ;  a=1").parse(), Ok(longest));
     }
 
     #[test]
