@@ -57,6 +57,8 @@ pub enum Verb {
     Release,
     /// Waiting for a lock.
     Lock,
+    /// Keeping the log of small writes.
+    Log,
 }
 
 /// What this crate itself refuses, before or after asking the system. It is the source of a
@@ -160,6 +162,7 @@ impl fmt::Display for Verb {
             Verb::Publish => "publish",
             Verb::Release => "release the beginning of",
             Verb::Lock => "lock",
+            Verb::Log => "keep the log of small writes, on",
         })
     }
 }

@@ -213,7 +213,11 @@ impl StagedFile {
     /// error a resumable file is still in `staging/`, unless the error was that of its sync.
     pub fn publish(self, to: &Path, mode: u32, then: IfExists) -> Result<Published, DiskError> {
         let disk = self.disk.clone();
-        disk.on(Verb::Publish, to, || self.publish_to(to, mode, then))
+        let published = disk.on(Verb::Publish, to, || self.publish_to(to, mode, then))?;
+        if published == Published::New {
+            disk.settle(to)?;
+        }
+        Ok(published)
     }
 
     /// Removes the file, a resumable one too. That it is gone is not synced.
@@ -270,6 +274,11 @@ impl StagedFile {
         // Also when it was there: whoever put it there may not have come to its own sync.
         self.disk.gate().sync_dir(dir.as_fd())?;
         Ok(if moved { Published::New } else { Published::Kept })
+    }
+
+    /// Another handle of the file.
+    pub(crate) fn handle(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 
     pub(crate) fn publish_unsynced(self, to: &Path, mode: u32) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! <root>/
 //!   format                      record: this is a node's tree, and of which version
 //!   lock                        held by the one manager of the tree
+//!   redo                        log of the small writes that do not last by themselves yet
 //!   store/
 //!     blobs/<aa>/<sha256>       downloaded bytes
 //!     trees/<aa>/<key>/         unpacked: manifest, files/ (read-only); key = digest and how it was unpacked
@@ -55,6 +56,11 @@ pub(crate) fn format() -> PathBuf {
 /// The lock that the manager of the tree holds.
 pub(crate) fn lock() -> PathBuf {
     "lock".into()
+}
+
+/// The log of small writes.
+pub(crate) fn redo() -> PathBuf {
+    "redo".into()
 }
 
 /// Where blobs lie.

@@ -263,6 +263,7 @@ fn open_tree(disk: Disk, boot: &str) -> Result<(Disk, Lock, Commits, Journal), O
         }
         Err(unusable) => return Err(OpenError::of_record(unusable)),
     }
+    disk.keep_log(&layout::redo(), REDO_ROOM)?;
     for directory in [layout::blobs(), layout::trees(), layout::apps(), layout::operations()] {
         disk.make_dir(&directory, 0o755)?;
     }
@@ -567,5 +568,7 @@ fn installation_body(disk: &Disk, id: &InstallationId) -> Result<InstallationBod
     })
 }
 
+/// Bytes of the log of small writes: some hundred records, which a start compares with their files.
+const REDO_ROOM: u64 = 256 * 1024;
 /// Instances that are taken charge of at the same time.
 const AT_A_TIME: usize = 16;

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rustix::fs::{self, CWD, Mode, OFlags};
 
@@ -40,6 +40,7 @@ impl Guest {
                 gate: Gate::default(),
                 names: AtomicU64::new(0),
                 making: Mutex::new(Making::default()),
+                log: OnceLock::new(),
             })
         };
         let inner = enter().map_err(|error| DiskError::new(Verb::OpenRoot, dir, error))?;

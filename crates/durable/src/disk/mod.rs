@@ -29,13 +29,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use rustix::fs::{self, CWD, Mode, OFlags};
 
 use crate::error::{DiskError, Refused, Verb};
 use crate::gate::Gate;
+use crate::redo::Redo;
 use crate::resolve::{self, DIRECTORY, Root};
 
 /// A directory tree, reached through a handle on its root. Clones are the same disk.
@@ -60,6 +61,8 @@ struct Inner {
     names: AtomicU64,
     /// Held while a name is made that later calls only look for, so that what exists was synced.
     making: Mutex<Making>,
+    /// What small writes go through, if a log is kept.
+    log: OnceLock<Redo>,
 }
 
 /// Whether a name that exists may be taken for one that lasts.
@@ -164,6 +167,7 @@ impl Disk {
                 gate,
                 names: AtomicU64::new(0),
                 making: Mutex::default(),
+                log: OnceLock::new(),
             })
         };
         let inner = open().map_err(|error| DiskError::new(Verb::OpenRoot, root, error))?;
@@ -178,6 +182,14 @@ impl Disk {
 
     pub(crate) fn gate(&self) -> &Gate {
         &self.inner.gate
+    }
+
+    pub(crate) fn log(&self) -> Option<&Redo> {
+        self.inner.log.get()
+    }
+
+    pub(crate) fn set_log(&self, log: Redo) {
+        let _ = self.inner.log.set(log); // of two at once, the first
     }
 
     pub(crate) fn staging(&self) -> BorrowedFd<'_> {

@@ -3,7 +3,7 @@
 //! All content is written aside, then everything is synced, then all names move, then everything is synced
 //! again. Each file is its old self or its new one whatever happens, one by one; they are not one change.
 //! The syncs are those of the file system: what others have written on it is waited for too, so a few files
-//! are replaced one after the other instead.
+//! are replaced one after the other instead. A disk that keeps a log needs neither; see `redo`.
 
 use std::io;
 use std::path::Path;
@@ -27,8 +27,11 @@ impl Disk {
     /// [`Disk::replace`] for each, in their order, and an answer for each: one that fails does not keep
     /// the others from their new content, unless the disk as a whole fails.
     pub fn replace_all(&self, all: &[Replacement<'_>]) -> Vec<Result<(), DiskError>> {
+        if let Some(log) = self.log() {
+            return log.replace_all(self, all);
+        }
         if all.len() <= FEW {
-            return all.iter().map(|one| self.replace(one.path, one.bytes, one.mode)).collect();
+            return all.iter().map(|one| self.replace_by_itself(one)).collect();
         }
         let on = |one: &Replacement<'_>, work: &mut dyn FnMut() -> io::Result<()>| {
             self.on(Verb::Replace, one.path, work)

@@ -67,22 +67,22 @@ impl Disk {
             renamed_in = Some((parent, dir));
         }
         renamed_in.map_or(Ok(()), sync)?;
+        paths.iter().try_for_each(|path| self.settle(path))?;
         Ok(thrown)
     }
 
     /// Throws a file or a whole tree away. After `Ok` it is gone for good; an absent one is fine.
     /// Read-only directories are opened for it. Open files keep working for those who have them.
     pub fn discard(&self, path: &Path) -> Result<(), DiskError> {
-        self.on(Verb::Discard, path, || {
-            let Some((dir, name)) = if_there(self.open_parent(path))? else { return Ok(()) };
+        let thrown = self.on(Verb::Discard, path, || {
+            let Some((dir, name)) = if_there(self.open_parent(path))? else { return Ok(None) };
             let thrown = if_there(self.throw(dir.as_fd(), name))?;
             // Before anything is deleted: a power cut must not show half of it under the old name.
             self.inner.gate.sync_dir(dir.as_fd())?;
-            match thrown {
-                Some(name) => self.delete(name),
-                None => Ok(()),
-            }
-        })
+            Ok(thrown)
+        })?;
+        self.settle(path)?;
+        thrown.map_or(Ok(()), |name| self.on(Verb::Discard, path, || self.delete(name)))
     }
 
     /// Deletes what lies in `trash/`: for a process that starts. What cannot be deleted keeps nothing else.

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{self, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{Disk, Making, read};
+use super::{Disk, Making, Replacement, read};
 use crate::error::{DiskError, Refused, Verb};
 use crate::lock::{Lock, LockMode};
 use crate::place::{self, At};
@@ -40,9 +40,14 @@ impl Disk {
     /// Puts `bytes` under `path`, over what was there. Readers see the old content or the new one,
     /// and so does whoever comes after a power cut; after `Ok`, the new one.
     pub fn replace(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
-        self.on(Verb::Replace, path, || {
-            let staged = self.stage_bytes(bytes)?;
-            staged.publish_to(path, mode, IfExists::Replace).map(drop)
+        self.replace_all(&[Replacement { path, bytes, mode }]).pop().unwrap_or(Ok(()))
+    }
+
+    /// Without a log.
+    pub(crate) fn replace_by_itself(&self, one: &Replacement<'_>) -> Result<(), DiskError> {
+        self.on(Verb::Replace, one.path, || {
+            let staged = self.stage_bytes(one.bytes)?;
+            staged.publish_to(one.path, one.mode, IfExists::Replace).map(drop)
         })
     }
 
@@ -84,12 +89,14 @@ impl Disk {
                 renamed?;
             }
             self.gate().sync_dir(dir.as_fd())
-        })
+        })?;
+        self.settle(link)
     }
 
     /// Gives the file `from` the further name `to`. If `to` is the same file already, that is fine;
     /// anything else in its place is an error.
     pub fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        self.make_last(from)?;
         self.on(Verb::Link, to, || {
             let (from_dir, from_name) = self.open_parent(from)?;
             let (to_dir, to_name) = self.open_parent(to)?;
@@ -115,7 +122,8 @@ impl Disk {
         to: &Path,
         copy: impl FnOnce() -> bool,
     ) -> Result<bool, DiskError> {
-        self.on(Verb::Link, to, || {
+        self.make_last(from)?;
+        let is_changed = self.on(Verb::Link, to, || {
             let (from_dir, from_name) = self.open_parent(from)?;
             let (to_dir, to_name) = self.open_parent(to)?;
             let is = if_there(read::stat(to_dir.as_fd(), to_name))?.map(|stat| stat.ino);
@@ -141,7 +149,10 @@ impl Disk {
             }
             self.gate().sync_dir(to_dir.as_fd())?;
             Ok(is_to_change)
-        })
+        })?;
+        // Also if it was one already: an attempt before may not have come to this.
+        self.settle(to)?;
+        Ok(is_changed)
     }
 
     /// Removes a name that is not a directory. An absent one is fine, and stays absent over a power
@@ -151,18 +162,22 @@ impl Disk {
             let Some((dir, name)) = if_there(self.open_parent(path))? else { return Ok(()) };
             if_there(self.gate().unlink(dir.as_fd(), name))?;
             self.gate().sync_dir(dir.as_fd())
-        })
+        })?;
+        self.settle(path)
     }
 
     /// Changes the permission bits of a file or directory.
     pub fn set_mode(&self, path: &Path, mode: u32) -> Result<(), DiskError> {
+        self.make_last(path)?;
         self.on(Verb::SetMode, path, || {
             let (dir, name) = self.open_parent(path)?;
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let file = retry_on_intr(|| fs::openat(&dir, name, flags, Mode::empty()))?;
             self.gate().chmod(file.as_fd(), mode)?;
             self.gate().sync_file(file.as_fd())
-        })
+        })?;
+        // The log would make it again with its old mode.
+        self.settle(path)
     }
 
     /// Waits for a lock on the file `path`, which is made if it is missing.

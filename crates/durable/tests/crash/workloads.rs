@@ -9,10 +9,12 @@ use durable::{Blobs, Disk, DiskError, IfExists, Key, Replacement, Seal};
 use serde::{Deserialize, Serialize};
 
 use crate::harness::{Step, Workload, empty_both, everything};
+use crate::logged;
 
 /// Every verb, and what happens if its work is done already.
 pub(crate) fn all() -> Vec<Workload> {
     let mut all = first_times();
+    all.push(logged::making());
     all.push(workload(
         "publish, taken",
         vec![
@@ -26,7 +28,7 @@ pub(crate) fn all() -> Vec<Workload> {
 
 /// Every verb, with work to do.
 pub(crate) fn first_times() -> Vec<Workload> {
-    vec![
+    let mut all = vec![
         replace(),
         together(),
         workload(
@@ -58,7 +60,9 @@ pub(crate) fn first_times() -> Vec<Workload> {
         blobs(),
         make_dir(),
         workload("set_mode", vec![step(|disk| disk.set_mode(p("old"), 0o640))]),
-    ]
+    ];
+    all.extend(logged::first_times());
+    all
 }
 
 /// Verbs that find their work done and have to make sure of it.
@@ -93,7 +97,7 @@ pub(crate) fn replace() -> Workload {
 }
 
 /// Each file is old or new by itself; once it is said that all are new, they are.
-fn together() -> Workload {
+pub(crate) fn together() -> Workload {
     const FILES: [&str; 5] = ["a/one", "a/two", "b/three", "b/four", "five"];
     Workload {
         setup: |disk| {
@@ -473,10 +477,10 @@ fn blank(name: &'static str) -> Workload {
     }
 }
 
-fn step(run: impl Fn(&Disk) -> Result<(), DiskError> + 'static) -> Step {
+pub(crate) fn step(run: impl Fn(&Disk) -> Result<(), DiskError> + 'static) -> Step {
     Box::new(run)
 }
 
-fn p(path: &str) -> &Path {
+pub(crate) fn p(path: &str) -> &Path {
     Path::new(path)
 }

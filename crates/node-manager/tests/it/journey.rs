@@ -249,6 +249,7 @@ fn listing(root: &Path) -> String {
 /// The lines that begin with a dot lie in `apps/app-<hash of the title>/installation-1`.
 const EXPECTED: &str = "\
 0600 format
+0600 redo
 0600 lock
 0700 staging/
 0700 trash/

@@ -37,6 +37,11 @@ impl Machine {
         machine
     }
 
+    /// What is damaged while the manager is off stays damaged: the log of small writes would mend it.
+    pub fn lose_the_log(&self) {
+        std::fs::remove_file(self.root.join("redo")).unwrap();
+    }
+
     /// A machine whose manager does not run yet.
     pub fn off(root: &Path, server: &str) -> Machine {
         let config = config(root, server);

@@ -346,12 +346,14 @@ async fn one_damaged_instance_stops_neither_the_others_nor_the_node() {
     let mut machine = Machine::start(&world).await;
     let (good, bad) = (machine.running("p").await, machine.running("q").await);
     machine.turn_off().await;
+    machine.lose_the_log();
     std::fs::write(machine.instance_dir(&bad).join("info"), "fettle instance 1 sha256:00\n{}")
         .unwrap();
     machine.turn_on().await;
     assert_eq!(machine.instance(&good).await.state, InstanceState::Running);
     machine.install(install("q")).await;
     machine.turn_off().await;
+    machine.lose_the_log();
     let app = machine.installation_dir(&bad.installation).parent().unwrap().join("info");
     std::fs::write(app, "").unwrap();
     machine.turn_on().await;

@@ -260,6 +260,11 @@ async fn a_damaged_operation_stops_nobody_and_its_id_stays_taken() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, &text[..text.len() / 2]).unwrap();
     machine.turn_on().await;
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "the log makes it again");
+    machine.turn_off().await;
+    machine.lose_the_log();
+    std::fs::write(&path, &text[..text.len() / 2]).unwrap();
+    machine.turn_on().await;
     let error = machine.node.node().submit(id, &change).await.unwrap_err();
     assert_eq!(error.code(), Code::Damaged);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text[..text.len() / 2]);

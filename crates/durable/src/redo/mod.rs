@@ -1,0 +1,294 @@
+//! The log of small writes: what makes many small files last with one short sync each.
+//!
+//! A file that is replaced by itself costs two syncs that wait for the journal of the file system: of its
+//! content, then of its name. With a log, its content is written there first, into room that the log has had
+//! all along, so that one `fdatasync` of a few blocks is enough; then the file is replaced without a sync.
+//! The files are what readers see, and they lie where they always do; the log says what they have to be
+//! made again after a power cut. It is written over from its beginning when it is full, after a `syncfs`
+//! has made all files last by themselves.
+//!
+//! What happens to such a file by other verbs is settled with the log (see `Disk::settle`), so that nothing
+//! is made again that was replaced or removed since. Owns the log and its order; refuses to know what the
+//! files say. A crash leaves frames that were not acknowledged: each is whole or not there.
+
+mod frame;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{self, Mode, OFlags};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use self::frame::{Change, Content, Generation, last_words};
+use crate::disk::{Disk, Making, Replacement};
+use crate::error::{DiskError, Refused, Verb};
+use crate::resolve::if_there;
+use crate::stage::StagedFile;
+
+pub use frame::TooNew;
+
+/// The log of one disk.
+#[derive(Debug)]
+pub(crate) struct Redo {
+    file: File,
+    /// Bytes.
+    room: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    position: Position,
+    /// The files that the log speaks of.
+    live: BTreeSet<PathBuf>,
+}
+
+/// Where the next frame goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    /// To the beginning: all files last by themselves.
+    Beginning,
+    /// Behind the last one of this generation.
+    Behind { generation: Generation, number: u32, end: u64 },
+    /// Nobody knows what a failure left in the log: first all files have to last by themselves.
+    InDoubt,
+}
+
+impl Disk {
+    /// Keeps a log of small writes in the file `path`, which has `room` bytes from the first time on: from
+    /// now on [`Disk::replace`] and [`Disk::replace_all`] promise what they always do, at the price of one
+    /// sync of the log. What an earlier log still says is done first. One process at a time may do this;
+    /// a second call changes nothing.
+    ///
+    /// # Errors
+    /// [`TooNew`] is the source if a newer program wrote the log; nothing is changed then.
+    pub fn keep_log(&self, path: &Path, room: u64) -> Result<(), DiskError> {
+        if self.log().is_some() {
+            return Ok(());
+        }
+        let open = || self.making(|making| self.open_log(path, room, making));
+        let file = self.on(Verb::Log, path, open)?;
+        let room = self.on(Verb::Log, path, || Ok(file.metadata()?.len()))?;
+        let live = self.redo(path, &file, room)?;
+        let state = Mutex::new(State { position: Position::Beginning, live });
+        self.set_log(Redo { file, room, state });
+        Ok(())
+    }
+
+    /// What was said of `path`, and of all below it, before this moment is no longer to be made: something
+    /// else has become of it, and lasts.
+    pub(crate) fn settle(&self, path: &Path) -> Result<(), DiskError> {
+        let Some(log) = self.log() else { return Ok(()) };
+        self.on(Verb::Log, path, || {
+            let mut state = log.state();
+            if !state.live.range(path.to_owned()..).next().is_some_and(|at| at.starts_with(path)) {
+                return Ok(());
+            }
+            log.append(self, &mut state, &[Change::Settled { path }])?;
+            state.live.retain(|live| !live.starts_with(path));
+            Ok(())
+        })
+    }
+
+    /// A file that lasts only by the log lasts by itself too, with all others: for those who need its inode
+    /// and not its name.
+    pub(crate) fn make_last(&self, path: &Path) -> Result<(), DiskError> {
+        let Some(log) = self.log() else { return Ok(()) };
+        let mut state = log.state();
+        if state.position == Position::Beginning || !state.live.contains(path) {
+            return Ok(());
+        }
+        self.on(Verb::Log, path, || self.gate().sync_fs(self.staging()))?;
+        state.position = Position::Beginning;
+        Ok(())
+    }
+
+    /// The log as it is, made with all its room if there is none or not a whole one.
+    fn open_log(&self, path: &Path, room: u64, making: &mut Making) -> io::Result<File> {
+        let (dir, name) = self.open_parent(path)?;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = fs::openat(dir.as_fd(), name, flags, Mode::empty());
+        if let Some(file) = if_there(opened.map_err(io::Error::from))? {
+            let file = File::from(file);
+            let found = file.metadata()?;
+            if !found.is_file() {
+                return Err(Refused::NotAFile.into());
+            }
+            if found.len() >= LEAST_ROOM {
+                return Ok(file);
+            }
+        }
+        // Zeros that were written, not a hole: room that is there already needs no journal later on.
+        let zeros = vec![0; usize::try_from(room.clamp(LEAST_ROOM, MOST_ROOM)).unwrap_or(0)];
+        let staged = self.stage_bytes(&zeros)?;
+        let file = staged.handle()?;
+        self.gate().sync_file(file.as_fd())?;
+        staged.rename_to(path)?;
+        making.sync_name(dir.as_fd(), self.gate())?;
+        Ok(file)
+    }
+
+    /// Makes the files what the log says they are, and names them. After it they last by themselves.
+    fn redo(&self, path: &Path, file: &File, room: u64) -> Result<BTreeSet<PathBuf>, DiskError> {
+        let files = self.on(Verb::Log, path, || {
+            let mut log = vec![0; usize::try_from(room.min(MOST_ROOM)).unwrap_or(0)];
+            file.read_exact_at(&mut log, 0)?;
+            last_words(&log).map_err(io::Error::other)
+        })?;
+        let mut changed = false;
+        for (path, content) in &files {
+            changed |= self.redo_one(path, content)?;
+        }
+        if changed {
+            self.on(Verb::Log, path, || self.gate().sync_fs(self.staging()))?;
+        }
+        Ok(files.into_keys().collect())
+    }
+
+    /// `true` if the file was not what it should be. One whose directory is gone is gone too.
+    fn redo_one(&self, path: &Path, Content { mode, bytes }: &Content) -> Result<bool, DiskError> {
+        match self.metadata(path) {
+            Ok(Some(stat)) if stat.mode == *mode && stat.size == bytes.len() as u64 => {
+                if self.read(path, stat.size)?.is_some_and(|found| found == *bytes) {
+                    return Ok(false);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => return Err(error),
+        }
+        match self.replace_unsynced(path, bytes, *mode) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+}
+
+impl Redo {
+    /// Replaces each file, and answers for each; what is too large for the log is replaced by itself.
+    pub(crate) fn replace_all(
+        &self,
+        disk: &Disk,
+        all: &[Replacement<'_>],
+    ) -> Vec<Result<(), DiskError>> {
+        let mut answers = Vec::with_capacity(all.len());
+        let mut waiting = all;
+        while let Some(one) = waiting.first() {
+            if self.is_too_large(one) {
+                answers.push(disk.replace_by_itself(one).and_then(|()| disk.settle(one.path)));
+                waiting = &waiting[1..];
+                continue;
+            }
+            let mut size = 0;
+            let fit = waiting.iter().take_while(|one| {
+                size += frame::size_of([&change_of(one)]) as u64;
+                !self.is_too_large(one) && size <= self.room / 2
+            });
+            let (together, rest) = waiting.split_at(fit.count().max(1));
+            answers.extend(self.replace_together(disk, together));
+            waiting = rest;
+        }
+        answers
+    }
+
+    fn replace_together(&self, disk: &Disk, all: &[Replacement<'_>]) -> Vec<Result<(), DiskError>> {
+        // Aside first: a disk that is full says so before anything is promised.
+        let staged: Vec<Result<StagedFile, DiskError>> = all
+            .iter()
+            .map(|one| disk.on(Verb::Replace, one.path, || disk.stage_whole(one.bytes, one.mode)))
+            .collect();
+        let whole = all.iter().zip(&staged).filter(|(_, staged)| staged.is_ok());
+        let changes: Vec<Change<'_>> = whole.map(|(one, _)| change_of(one)).collect();
+        if changes.is_empty() {
+            return staged.into_iter().map(|staged| staged.map(drop)).collect();
+        }
+        let mut state = self.state();
+        let logged = self.append(disk, &mut state, &changes);
+        let mut is_void = false;
+        let moved = staged.into_iter().zip(all).map(|(staged, one)| {
+            let staged = staged?;
+            let logged = logged.as_ref().map_err(again);
+            let moved = disk.on(Verb::Replace, one.path, || {
+                logged?;
+                staged.rename_to(one.path).inspect_err(|_| is_void = true)
+            });
+            if moved.is_ok() {
+                state.live.insert(one.path.to_owned());
+            }
+            moved
+        });
+        let moved = moved.collect();
+        if is_void {
+            // What is said to have failed must not be made after a power cut.
+            state.position = Position::InDoubt;
+            // If that fails it is still in doubt, and the next one who writes comes to it.
+            let _ = self.append(disk, &mut state, &[]);
+        }
+        moved
+    }
+
+    /// Writes a frame and syncs it. A log without room begins again.
+    fn append(&self, disk: &Disk, state: &mut State, changes: &[Change<'_>]) -> io::Result<()> {
+        let size = frame::size_of(changes) as u64;
+        let has_room = match state.position {
+            Position::Beginning => true,
+            Position::Behind { end, .. } => end + size <= self.room,
+            Position::InDoubt => false,
+        };
+        if !has_room {
+            disk.gate().sync_fs(disk.staging())?;
+            state.position = Position::Beginning;
+        }
+        let (generation, number, offset, bytes) = match state.position {
+            Position::Behind { generation, number, end } => {
+                (generation, number, end, frame::of_changes(&generation, number, changes))
+            }
+            Position::Beginning | Position::InDoubt => {
+                let mut generation = Generation::default();
+                getrandom(&mut generation[..], GetRandomFlags::empty())?;
+                let mut bytes = frame::first(&generation);
+                bytes.extend(frame::of_changes(&generation, 1, changes));
+                (generation, 1, 0, bytes)
+            }
+        };
+        let written = disk.gate().write_at(&self.file, offset, &bytes);
+        let written = written.and_then(|()| disk.gate().sync_data(&self.file));
+        if let Err(error) = written {
+            state.position = Position::InDoubt;
+            return Err(error);
+        }
+        if offset == 0 {
+            state.live.clear();
+        }
+        let end = offset + bytes.len() as u64;
+        state.position = Position::Behind { generation, number: number + 1, end };
+        Ok(())
+    }
+
+    /// Files this large would leave no room for others.
+    fn is_too_large(&self, one: &Replacement<'_>) -> bool {
+        frame::size_of([&change_of(one)]) as u64 > self.room / 4
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn change_of<'a>(one: &Replacement<'a>) -> Change<'a> {
+    Change::Put { path: one.path, mode: one.mode & 0o777, bytes: one.bytes }
+}
+
+/// The same failure, for another who waited for it.
+fn again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
+/// Bytes.
+const LEAST_ROOM: u64 = 16 * 1024; // the longest path fits in more than once
+/// What is read into memory at the start, at most.
+const MOST_ROOM: u64 = 64 * 1024 * 1024;
