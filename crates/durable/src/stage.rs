@@ -213,6 +213,7 @@ impl StagedFile {
     /// error a resumable file is still in `staging/`, unless the error was that of its sync.
     pub fn publish(self, to: &Path, mode: u32, then: IfExists) -> Result<Published, DiskError> {
         let disk = self.disk.clone();
+        disk.make_parent_last(to)?;
         let published = disk.on(Verb::Publish, to, || self.publish_to(to, mode, then))?;
         if published == Published::New {
             disk.settle(to)?;

@@ -19,6 +19,7 @@ impl Disk {
     /// Makes a directory and the missing levels above it, each with this mode and all rights for its
     /// owner, and each synced into its parent. One that exists is fine and keeps its mode.
     pub fn make_dir(&self, path: &Path, mode: u32) -> Result<(), DiskError> {
+        self.make_parent_last(path)?;
         self.on(Verb::MakeDir, path, || {
             let names = plain_names(path)?;
             self.making(|making| {
@@ -45,6 +46,7 @@ impl Disk {
 
     /// Without a log.
     pub(crate) fn replace_by_itself(&self, one: &Replacement<'_>) -> Result<(), DiskError> {
+        self.make_parent_last(one.path)?;
         self.on(Verb::Replace, one.path, || {
             let staged = self.stage_bytes(one.bytes)?;
             staged.publish_to(one.path, one.mode, IfExists::Replace).map(drop)
@@ -60,6 +62,7 @@ impl Disk {
     /// Puts `bytes` under `path` unless something is there: `false`, and it is untouched. Of several
     /// callers at the same time exactly one gets `true`. Either answer lasts over a power cut.
     pub fn create_new(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<bool, DiskError> {
+        self.make_parent_last(path)?;
         self.on(Verb::Create, path, || {
             let staged = self.stage_bytes(bytes)?;
             Ok(staged.publish_to(path, mode, IfExists::Keep)? == Published::New)
@@ -69,7 +72,8 @@ impl Disk {
     /// Makes a symbolic link, or switches it by one rename. The target is only written down, never
     /// looked at. A link that says this already is still made sure of.
     pub fn point(&self, link: &Path, target: &Path) -> Result<(), DiskError> {
-        self.on(Verb::Point, link, || {
+        self.make_parent_last(link)?;
+        let was_a_link = self.on(Verb::Point, link, || {
             let (dir, name) = self.open_parent(link)?;
             let present = match if_there(read::stat(dir.as_fd(), name))? {
                 Some(stat) if stat.kind == super::Kind::Link => {
@@ -88,15 +92,17 @@ impl Disk {
                 }
                 renamed?;
             }
-            self.gate().sync_dir(dir.as_fd())
+            self.gate().sync_dir(dir.as_fd())?;
+            Ok(present.is_some())
         })?;
-        self.settle(link)
+        if was_a_link { self.settle_link(link) } else { self.settle(link) }
     }
 
     /// Gives the file `from` the further name `to`. If `to` is the same file already, that is fine;
     /// anything else in its place is an error.
     pub fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
         self.make_last(from)?;
+        self.make_parent_last(to)?;
         self.on(Verb::Link, to, || {
             let (from_dir, from_name) = self.open_parent(from)?;
             let (to_dir, to_name) = self.open_parent(to)?;
@@ -123,6 +129,7 @@ impl Disk {
         copy: impl FnOnce() -> bool,
     ) -> Result<bool, DiskError> {
         self.make_last(from)?;
+        self.make_parent_last(to)?;
         let is_changed = self.on(Verb::Link, to, || {
             let (from_dir, from_name) = self.open_parent(from)?;
             let (to_dir, to_name) = self.open_parent(to)?;

@@ -7,7 +7,12 @@
 //!         | change …                     (all others, numbers from 1)
 //! change := 1 | mode u32 | path | bytes  (this is what the file holds)
 //!         | 2 | path                     (what was said before of this path, and of all below it, is settled)
-//! path, bytes := length u32 | so many bytes
+//!         | 3 | path | count u32 | item …   (this directory was published with these items)
+//! item   := 1 | path                     (a directory)
+//!         | 2 | path | mode u32 | bytes  (a file)
+//!         | 3 | path | target            (a symbolic link)
+//!         | 4 | path | from              (a further name of the file `from` of the disk)
+//! path, bytes, target, from := length u32 | so many bytes
 //! ```
 //!
 //! Numbers are little-endian. The log is written over from its beginning again and again; what lies behind
@@ -30,13 +35,46 @@ pub(super) enum Change<'a> {
     Put { path: &'a Path, mode: u32, bytes: &'a [u8] },
     /// Something else has become of it, and lasts: nothing is to be made of what was said before.
     Settled { path: &'a Path },
+    /// A directory has appeared, with these in it.
+    Tree { path: &'a Path, items: &'a [Item] },
+}
+
+/// What a published directory began with. Paths are relative to it, those of directories before what is in
+/// them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Item {
+    Directory {
+        path: PathBuf,
+    },
+    File {
+        path: PathBuf,
+        content: Content,
+    },
+    Symlink {
+        path: PathBuf,
+        target: PathBuf,
+    },
+    /// `from` is relative to the disk.
+    Link {
+        path: PathBuf,
+        from: PathBuf,
+    },
 }
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Content {
-    pub(super) mode: u32,
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Content {
+    pub(crate) mode: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What a log says has to be there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct LastWords {
+    /// Directories, in the order in which they appeared, without what became something else since.
+    pub(super) trees: Vec<(PathBuf, Vec<Item>)>,
+    /// Files, which may be in these directories, and then differ from what those began with.
+    pub(super) files: BTreeMap<PathBuf, Content>,
 }
 
 /// The log is whole, and a program that knows more than this one wrote it.
@@ -64,6 +102,12 @@ pub(super) fn of_changes(generation: &Generation, number: u32, changes: &[Change
                 body.push(SETTLED);
                 counted(&mut body, path.as_os_str().as_bytes());
             }
+            Change::Tree { path, items } => {
+                body.push(TREE);
+                counted(&mut body, path.as_os_str().as_bytes());
+                number_of(&mut body, items.len());
+                items.iter().for_each(|item| put_item(&mut body, item));
+            }
         }
     }
     frame(generation, number, &body)
@@ -74,14 +118,17 @@ pub(super) fn size_of<'a>(changes: impl IntoIterator<Item = &'a Change<'a>>) -> 
     let size = |change: &Change<'_>| match change {
         Change::Put { path, bytes, .. } => path.as_os_str().len() + bytes.len() + 13,
         Change::Settled { path } => path.as_os_str().len() + 5,
+        Change::Tree { path, items } => {
+            path.as_os_str().len() + 9 + items.iter().map(size_of_item).sum::<usize>()
+        }
     };
     HEAD + changes.into_iter().map(size).sum::<usize>()
 }
 
-/// What each file holds by the last word of a log. An empty or torn one says nothing.
-pub(super) fn last_words(log: &[u8]) -> Result<BTreeMap<PathBuf, Content>, TooNew> {
-    let mut files = BTreeMap::new();
-    let Some((generation, body, mut rest)) = whole_frame(log, 0) else { return Ok(files) };
+/// What a log says at its end. An empty or torn one says nothing.
+pub(super) fn last_words(log: &[u8]) -> Result<LastWords, TooNew> {
+    let mut words = LastWords::default();
+    let Some((generation, body, mut rest)) = whole_frame(log, 0) else { return Ok(words) };
     if body != FORMAT {
         return Err(TooNew);
     }
@@ -91,16 +138,101 @@ pub(super) fn last_words(log: &[u8]) -> Result<BTreeMap<PathBuf, Content>, TooNe
             break;
         }
         while !body.is_empty() {
-            match take_change(&mut body).ok_or(TooNew)? {
-                Change::Put { path, mode, bytes } => {
-                    files.insert(path.to_owned(), Content { mode, bytes: bytes.to_vec() });
-                }
-                Change::Settled { path } => files.retain(|known, _| !known.starts_with(path)),
-            }
+            words.hear(&mut body).ok_or(TooNew)?;
         }
         rest = behind;
     }
-    Ok(files)
+    Ok(words)
+}
+
+impl LastWords {
+    /// Takes the next change; `None` if it is none that this program knows.
+    fn hear(&mut self, body: &mut &[u8]) -> Option<()> {
+        match take_byte(body)? {
+            PUT => {
+                let mode = take_number(body)?;
+                let (path, bytes) = (take_path(body)?, take_counted(body)?.to_vec());
+                self.files.insert(path, Content { mode, bytes });
+            }
+            SETTLED => self.settle(&take_path(body)?),
+            TREE => {
+                let path = take_path(body)?;
+                let count = take_number(body)?;
+                let items = (0..count).map(|_| take_item(body)).collect::<Option<Vec<_>>>()?;
+                self.trees.push((path, items));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn settle(&mut self, path: &Path) {
+        self.files.retain(|known, _| !known.starts_with(path));
+        self.trees.retain(|(known, _)| !known.starts_with(path));
+        for (tree, items) in &mut self.trees {
+            if let Ok(within) = path.strip_prefix(tree) {
+                items.retain(|item| !item.path().starts_with(within));
+            }
+        }
+    }
+}
+
+impl Item {
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Item::Directory { path }
+            | Item::File { path, .. }
+            | Item::Symlink { path, .. }
+            | Item::Link { path, .. } => path,
+        }
+    }
+}
+
+fn put_item(body: &mut Vec<u8>, item: &Item) {
+    let (kind, path) = match item {
+        Item::Directory { path } => (DIRECTORY, path),
+        Item::File { path, .. } => (FILE, path),
+        Item::Symlink { path, .. } => (SYMLINK, path),
+        Item::Link { path, .. } => (LINK, path),
+    };
+    body.push(kind);
+    counted(body, path.as_os_str().as_bytes());
+    match item {
+        Item::Directory { .. } => {}
+        Item::File { content, .. } => {
+            body.extend_from_slice(&content.mode.to_le_bytes());
+            counted(body, &content.bytes);
+        }
+        Item::Symlink { target: other, .. } | Item::Link { from: other, .. } => {
+            counted(body, other.as_os_str().as_bytes());
+        }
+    }
+}
+
+fn size_of_item(item: &Item) -> usize {
+    let more = match item {
+        Item::Directory { .. } => 0,
+        Item::File { content, .. } => 8 + content.bytes.len(),
+        Item::Symlink { target: other, .. } | Item::Link { from: other, .. } => {
+            4 + other.as_os_str().len()
+        }
+    };
+    5 + item.path().as_os_str().len() + more
+}
+
+fn take_item(body: &mut &[u8]) -> Option<Item> {
+    let kind = take_byte(body)?;
+    let path = take_path(body)?;
+    Some(match kind {
+        DIRECTORY => Item::Directory { path },
+        FILE => {
+            let (mode, bytes) = (take_number(body)?, take_counted(body)?.to_vec());
+            Item::File { path, content: Content { mode, bytes } }
+        }
+        SYMLINK => Item::Symlink { path, target: take_path(body)? },
+        LINK => Item::Link { path, from: take_path(body)? },
+        _ => return None,
+    })
 }
 
 fn frame(generation: &Generation, number: u32, body: &[u8]) -> Vec<u8> {
@@ -126,24 +258,17 @@ fn whole_frame(log: &[u8], number: u32) -> Option<(&Generation, &[u8], &[u8])> {
     (is_next && found[..] == *digest).then_some((facts.last_chunk()?, body, behind))
 }
 
+fn number_of(body: &mut Vec<u8>, number: usize) {
+    body.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
+}
+
 fn counted(body: &mut Vec<u8>, bytes: &[u8]) {
-    body.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
+    number_of(body, bytes.len());
     body.extend_from_slice(bytes);
 }
 
-fn take_change<'a>(body: &mut &'a [u8]) -> Option<Change<'a>> {
-    match *body.split_off_first()? {
-        PUT => {
-            let mode = take_number(body)?;
-            let (path, bytes) = (take_counted(body)?, take_counted(body)?);
-            Some(Change::Put { path: Path::new(OsStr::from_bytes(path)), mode, bytes })
-        }
-        SETTLED => {
-            let path = take_counted(body)?;
-            Some(Change::Settled { path: Path::new(OsStr::from_bytes(path)) })
-        }
-        _ => None,
-    }
+fn take_byte(body: &mut &[u8]) -> Option<u8> {
+    body.split_off_first().copied()
 }
 
 fn take_number(body: &mut &[u8]) -> Option<u32> {
@@ -157,11 +282,20 @@ fn take_counted<'a>(body: &mut &'a [u8]) -> Option<&'a [u8]> {
     body.split_off(..usize::try_from(length).ok()?)
 }
 
+fn take_path(body: &mut &[u8]) -> Option<PathBuf> {
+    Some(OsStr::from_bytes(take_counted(body)?).into())
+}
+
 const FORMAT: &[u8] = b"fettle redo 1\n";
 const DIGEST: usize = 32;
 const HEAD: usize = 4 + 4 + 16 + DIGEST;
 const PUT: u8 = 1;
 const SETTLED: u8 = 2;
+const TREE: u8 = 3;
+const DIRECTORY: u8 = 1;
+const FILE: u8 = 2;
+const SYMLINK: u8 = 3;
+const LINK: u8 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -186,7 +320,7 @@ mod tests {
     }
 
     fn read(log: &[u8]) -> Vec<(String, Vec<u8>)> {
-        let files = last_words(log).unwrap().into_iter();
+        let files = last_words(log).unwrap().files.into_iter();
         files.map(|(path, content)| (path.display().to_string(), content.bytes)).collect()
     }
 
@@ -210,6 +344,31 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_is_said_with_all_that_it_began_with_but_what_was_settled() {
+        let items = [
+            Item::Directory { path: "sub".into() },
+            Item::File {
+                path: "sub/file".into(),
+                content: Content { mode: 0o640, bytes: b"content".to_vec() },
+            },
+            Item::Symlink { path: "current".into(), target: "sub".into() },
+            Item::Link { path: "bin".into(), from: "blobs/x".into() },
+        ];
+        let tree = |path| Change::Tree { path: Path::new(path), items: &items };
+        let settled = |path| Change::Settled { path: Path::new(path) };
+        let whole = log(&OLD, &[vec![tree("a")], vec![put("a/sub/file", b"later")]]);
+        assert_eq!(
+            whole.len(),
+            FIRST + size_of(&[tree("a")]) + size_of(&[put("a/sub/file", b"later")])
+        );
+        let words = last_words(&whole).unwrap();
+        assert_eq!(words.trees, [("a".into(), items.to_vec())]);
+        assert_eq!(read(&whole), [("a/sub/file".into(), b"later".to_vec())]);
+        let rest = log(&OLD, &[vec![tree("a"), tree("b"), settled("a/sub"), settled("b")]]);
+        assert_eq!(last_words(&rest).unwrap().trees, [("a".into(), items[2..].to_vec())]);
+    }
+
+    #[test]
     fn what_lies_behind_the_end_is_of_an_older_use_and_says_nothing() {
         let older = log(&OLD, &[vec![put("a", b"1")], vec![put("a", b"2")], vec![put("a", b"3")]]);
         let newer = log(&NEW, &[vec![put("a", b"4")]]);
@@ -221,7 +380,7 @@ mod tests {
     #[test]
     fn a_log_of_a_newer_program_is_not_taken_for_an_empty_one() {
         assert_eq!(last_words(&frame(&OLD, 0, b"fettle redo 2\n")), Err(TooNew));
-        let unknown = [first(&OLD), frame(&OLD, 1, &[3])].concat();
+        let unknown = [first(&OLD), frame(&OLD, 1, &[4])].concat();
         assert_eq!(last_words(&unknown), Err(TooNew));
     }
 
@@ -242,7 +401,7 @@ mod tests {
             let sizes = frames.iter().map(|changes| { end += size_of(changes); end });
             let left = if at < FIRST { 0 } else { sizes.filter(|end| *end <= at).count() };
             let expected = left.checked_sub(1).map(|last| contents[last].clone());
-            let found = last_words(&broken).unwrap().remove(Path::new("a"));
+            let found = last_words(&broken).unwrap().files.remove(Path::new("a"));
             prop_assert_eq!(found.map(|content| content.bytes), expected);
         }
 

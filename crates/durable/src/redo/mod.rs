@@ -7,11 +7,15 @@
 //! made again after a power cut. It is written over from its beginning when it is full, after a `syncfs`
 //! has made all files last by themselves.
 //!
+//! A small directory that is published whole is made to last in the same way: the log says all that it began
+//! with.
+//!
 //! What happens to such a file by other verbs is settled with the log (see `Disk::settle`), so that nothing
 //! is made again that was replaced or removed since. Owns the log and its order; refuses to know what the
 //! files say. A crash leaves frames that were not acknowledged: each is whole or not there.
 
 mod frame;
+mod replay;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -24,13 +28,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use self::frame::{Change, Content, Generation, last_words};
+use self::frame::{Change, Generation, last_words};
 use crate::disk::{Disk, Making, Replacement};
 use crate::error::{DiskError, Refused, Verb};
+use crate::place::At;
 use crate::resolve::if_there;
-use crate::stage::StagedFile;
+use crate::stage::{Published, StagedFile};
+use crate::tree::{Seal, StagedDir};
 
 pub use frame::TooNew;
+pub(crate) use frame::{Content, Item};
 
 /// The log of one disk.
 #[derive(Debug)]
@@ -44,7 +51,7 @@ pub(crate) struct Redo {
 #[derive(Debug)]
 struct State {
     position: Position,
-    /// The files that the log speaks of.
+    /// The files and directories that the log speaks of.
     live: BTreeSet<PathBuf>,
 }
 
@@ -74,7 +81,16 @@ impl Disk {
         let open = || self.making(|making| self.open_log(path, room, making));
         let file = self.on(Verb::Log, path, open)?;
         let room = self.on(Verb::Log, path, || Ok(file.metadata()?.len()))?;
-        let live = self.redo(path, &file, room)?;
+        let words = self.on(Verb::Log, path, || {
+            let mut log = vec![0; usize::try_from(room.min(MOST_ROOM)).unwrap_or(0)];
+            file.read_exact_at(&mut log, 0)?;
+            last_words(&log).map_err(io::Error::other)
+        })?;
+        if replay::redo(self, &words)? {
+            self.on(Verb::Log, path, || self.gate().sync_fs(self.staging()))?;
+        }
+        let trees = words.trees.into_iter().map(|(path, _)| path);
+        let live = trees.chain(words.files.into_keys()).collect();
         let state = Mutex::new(State { position: Position::Beginning, live });
         self.set_log(Redo { file, room, state });
         Ok(())
@@ -86,7 +102,8 @@ impl Disk {
         let Some(log) = self.log() else { return Ok(()) };
         self.on(Verb::Log, path, || {
             let mut state = log.state();
-            if !state.live.range(path.to_owned()..).next().is_some_and(|at| at.starts_with(path)) {
+            let is_below = state.live.range(path.to_owned()..).next();
+            if !state.speaks_of(path) && !is_below.is_some_and(|below| below.starts_with(path)) {
                 return Ok(());
             }
             log.append(self, &mut state, &[Change::Settled { path }])?;
@@ -95,12 +112,27 @@ impl Disk {
         })
     }
 
-    /// A file that lasts only by the log lasts by itself too, with all others: for those who need its inode
-    /// and not its name.
+    /// [`Disk::settle`] for what was a symbolic link before and is one now: if the log says that it is one,
+    /// nothing is made of that while one is there.
+    pub(crate) fn settle_link(&self, path: &Path) -> Result<(), DiskError> {
+        let is_said = self.log().is_some_and(|log| {
+            let state = log.state();
+            state.position == Position::InDoubt || state.live.contains(path)
+        });
+        if is_said { self.settle(path) } else { Ok(()) }
+    }
+
+    /// The directory that `path` is in lasts by itself too: for what is made in it without the log.
+    pub(crate) fn make_parent_last(&self, path: &Path) -> Result<(), DiskError> {
+        path.parent().map_or(Ok(()), |parent| self.make_last(parent))
+    }
+
+    /// What lasts only by the log, `path` or a directory that it is in, lasts by itself too: for those who
+    /// need its inode and not its name.
     pub(crate) fn make_last(&self, path: &Path) -> Result<(), DiskError> {
         let Some(log) = self.log() else { return Ok(()) };
         let mut state = log.state();
-        if state.position == Position::Beginning || !state.live.contains(path) {
+        if state.position == Position::Beginning || !state.speaks_of(path) {
             return Ok(());
         }
         self.on(Verb::Log, path, || self.gate().sync_fs(self.staging()))?;
@@ -132,43 +164,47 @@ impl Disk {
         making.sync_name(dir.as_fd(), self.gate())?;
         Ok(file)
     }
+}
 
-    /// Makes the files what the log says they are, and names them. After it they last by themselves.
-    fn redo(&self, path: &Path, file: &File, room: u64) -> Result<BTreeSet<PathBuf>, DiskError> {
-        let files = self.on(Verb::Log, path, || {
-            let mut log = vec![0; usize::try_from(room.min(MOST_ROOM)).unwrap_or(0)];
-            file.read_exact_at(&mut log, 0)?;
-            last_words(&log).map_err(io::Error::other)
-        })?;
-        let mut changed = false;
-        for (path, content) in &files {
-            changed |= self.redo_one(path, content)?;
-        }
-        if changed {
-            self.on(Verb::Log, path, || self.gate().sync_fs(self.staging()))?;
-        }
-        Ok(files.into_keys().collect())
-    }
-
-    /// `true` if the file was not what it should be. One whose directory is gone is gone too.
-    fn redo_one(&self, path: &Path, Content { mode, bytes }: &Content) -> Result<bool, DiskError> {
-        match self.metadata(path) {
-            Ok(Some(stat)) if stat.mode == *mode && stat.size == bytes.len() as u64 => {
-                if self.read(path, stat.size)?.is_some_and(|found| found == *bytes) {
-                    return Ok(false);
-                }
-            }
-            Ok(_) => {}
-            Err(error) => return Err(error),
-        }
-        match self.replace_unsynced(path, bytes, *mode) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            done => done.map(|()| true),
-        }
+impl State {
+    /// Of it, or of a directory that it is in.
+    fn speaks_of(&self, path: &Path) -> bool {
+        path.ancestors().any(|known| self.live.contains(known))
     }
 }
 
 impl Redo {
+    /// Puts a directory under `to`, unless something is there, or gives it back: it may be too large for
+    /// the log.
+    pub(crate) fn publish(
+        &self,
+        disk: &Disk,
+        mut staged: StagedDir,
+        to: &Path,
+    ) -> io::Result<Result<Published, StagedDir>> {
+        let Some(items) = staged.take_recipe() else { return Ok(Err(staged)) };
+        let changes = [Change::Tree { path: to, items: &items }];
+        if frame::size_of(&changes) as u64 > self.room / 4 {
+            return Ok(Err(staged));
+        }
+        let (parent, name) = disk.open_parent(to)?;
+        let at = At { dir: parent.as_fd(), name };
+        let mut state = self.state();
+        if at.is_taken()? {
+            // Whoever made it may not have come to a sync of its own, nor to the log.
+            disk.gate().sync_fs(parent.as_fd())?;
+            return Ok(Ok(Published::Kept));
+        }
+        staged.close(Seal::Writable).map_err(DiskError::into_source)?;
+        self.append(disk, &mut state, &changes)?;
+        let moved = staged.move_to(at);
+        match moved {
+            Ok(true) => drop(state.live.insert(to.to_owned())),
+            Ok(false) | Err(_) => self.take_back(disk, &mut state),
+        }
+        Ok(Ok(if moved? { Published::New } else { Published::Kept }))
+    }
+
     /// Replaces each file, and answers for each; what is too large for the log is replaced by itself.
     pub(crate) fn replace_all(
         &self,
@@ -223,12 +259,16 @@ impl Redo {
         });
         let moved = moved.collect();
         if is_void {
-            // What is said to have failed must not be made after a power cut.
-            state.position = Position::InDoubt;
-            // If that fails it is still in doubt, and the next one who writes comes to it.
-            let _ = self.append(disk, &mut state, &[]);
+            self.take_back(disk, &mut state);
         }
         moved
+    }
+
+    /// What is said to have failed must not be made after a power cut: the log begins again without it.
+    fn take_back(&self, disk: &Disk, state: &mut State) {
+        state.position = Position::InDoubt;
+        // If that fails it is still in doubt, and the next one who writes comes to it.
+        let _ = self.append(disk, state, &[]);
     }
 
     /// Writes a frame and syncs it. A log without room begins again.

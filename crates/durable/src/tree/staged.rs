@@ -11,7 +11,9 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use rustix::io::Errno;
 
@@ -19,6 +21,7 @@ use super::{CLOSED, OPEN, Seal, Tree, Way, copy};
 use crate::disk::Disk;
 use crate::error::{DiskError, Verb};
 use crate::place::{self, At};
+use crate::redo::{Content, Item};
 use crate::resolve::open_child;
 use crate::stage::Published;
 
@@ -29,6 +32,8 @@ pub struct StagedDir {
     name: OsString,
     tree: Tree,
     published: bool,
+    /// All that is in it, while that is small and was made by the four verbs that note it.
+    recipe: Option<Vec<Item>>,
 }
 
 impl Disk {
@@ -40,7 +45,8 @@ impl Disk {
             let top = open_child(self.staging(), &name)?;
             let path = self.root().join(self.staged_path(&name));
             let tree = Tree::at(top, path, self.gate().clone());
-            Ok(StagedDir { disk: self.clone(), name, tree, published: false })
+            let recipe = self.log().map(|_| Vec::new());
+            Ok(StagedDir { disk: self.clone(), name, tree, published: false, recipe })
         })
     }
 
@@ -76,9 +82,45 @@ impl Disk {
 }
 
 impl StagedDir {
+    /// [`Tree::directory`].
+    pub fn directory(
+        &mut self,
+        path: &Path,
+        modified: Option<SystemTime>,
+    ) -> Result<(), DiskError> {
+        self.note(modified.is_none(), || Item::Directory { path: path.to_owned() });
+        self.tree.directory(path, modified)
+    }
+
+    /// [`Tree::write`].
+    pub fn write(&mut self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
+        let content = || Content { mode, bytes: bytes.to_vec() };
+        let is_small = bytes.len() <= SMALL;
+        self.note(is_small, || Item::File { path: path.to_owned(), content: content() });
+        self.tree.write(path, bytes, mode)
+    }
+
+    /// [`Tree::symlink`].
+    pub fn symlink(
+        &mut self,
+        path: &Path,
+        target: &[u8],
+        modified: Option<SystemTime>,
+        replaces: bool,
+    ) -> Result<(), DiskError> {
+        let says = || OsStr::from_bytes(target).into();
+        self.note(modified.is_none() && !replaces, || Item::Symlink {
+            path: path.to_owned(),
+            target: says(),
+        });
+        self.tree.symlink(path, target, modified, replaces)
+    }
+
     /// Gives the file `from` of the same disk the further name `path` in this tree; where the file system
     /// gives it no more names, a copy of it.
     pub fn link_from(&mut self, from: &Path, path: &Path) -> Result<(), DiskError> {
+        self.note(true, || Item::Link { path: path.to_owned(), from: from.to_owned() });
+        self.disk.make_last(from)?;
         let disk = self.disk.clone();
         self.tree.run(path, |tree| {
             let (from_dir, from_name) = disk.open_parent(from)?;
@@ -120,6 +162,24 @@ impl StagedDir {
         self.disk.delete(thrown)
     }
 
+    fn note(&mut self, can_be_said: bool, item: impl FnOnce() -> Item) {
+        match &mut self.recipe {
+            Some(items) if can_be_said && items.len() < MANY => items.push(item()),
+            _ => self.recipe = None,
+        }
+    }
+
+    pub(crate) fn take_recipe(&mut self) -> Option<Vec<Item>> {
+        self.recipe.take()
+    }
+
+    /// Gives it its name, unless something has that; the syncs are the caller's.
+    pub(crate) fn move_to(&mut self, to: At<'_>) -> io::Result<bool> {
+        let from = At { dir: self.disk.staging(), name: &self.name };
+        self.published = place::dir_if_free(self.disk.gate(), from, to)?;
+        Ok(self.published)
+    }
+
     /// Its directory.
     pub(super) fn top(&self) -> BorrowedFd<'_> {
         self.tree.top.as_fd()
@@ -129,14 +189,21 @@ impl StagedDir {
     /// that were not made through this value (by another process, say) keep their modes.
     pub fn publish(mut self, to: &Path, seal: Seal) -> Result<Published, DiskError> {
         let disk = self.disk.clone();
+        if seal == Seal::Writable
+            && let Some(log) = disk.log()
+        {
+            match disk.on(Verb::Publish, to, || log.publish(&disk, self, to))? {
+                Ok(published) => return Ok(published),
+                Err(staged) => self = staged,
+            }
+        }
         disk.on(Verb::Publish, to, || {
             let (parent, name) = disk.open_parent(to)?;
             let to = At { dir: parent.as_fd(), name };
             if !to.is_taken()? {
                 self.tree.close(seal).map_err(DiskError::into_source)?;
                 disk.gate().sync_fs(self.tree.top.as_fd())?;
-                let from = At { dir: disk.staging(), name: &self.name };
-                self.published = place::dir_if_free(disk.gate(), from, to)?;
+                self.move_to(to)?;
             }
             // Also when something was there: it may not have come to its own sync.
             disk.gate().sync_dir(parent.as_fd())?;
@@ -161,7 +228,9 @@ impl Deref for StagedDir {
 }
 
 impl DerefMut for StagedDir {
+    /// What is made in other ways is more than a log can say.
     fn deref_mut(&mut self) -> &mut Tree {
+        self.recipe = None;
         &mut self.tree
     }
 }
@@ -176,3 +245,7 @@ impl Drop for StagedDir {
         }
     }
 }
+
+/// Bytes of a file, and items, that a log may say: what has more is no small directory.
+const SMALL: usize = 64 * 1024;
+const MANY: usize = 1000;

@@ -1,7 +1,7 @@
 //! The same verbs on a disk that keeps a log of small writes: they promise what they always do, and so does
 //! what becomes of a logged file by other verbs.
 
-use durable::{Disk, DiskError};
+use durable::{Disk, DiskError, Seal};
 
 use crate::harness::{Step, Workload, empty_both, everything};
 use crate::workloads::{p, step, together};
@@ -12,7 +12,11 @@ pub(crate) fn first_times() -> Vec<Workload> {
     vec![
         logged("log, replace", replaces()),
         logged("log, that is full", until_it_begins_again()),
-        logged("log, other verbs", other_verbs()),
+        logged("log, files that go", files_that_go()),
+        logged("log, other names", other_names()),
+        logged("log, directories", directories()),
+        logged("log, points in directories", points_in_directories()),
+        logged("log, names in directories", names_in_directories()),
         Workload {
             name: "log, replace_all",
             setup: |disk| {
@@ -81,18 +85,12 @@ fn until_it_begins_again() -> Vec<Step> {
     steps
 }
 
-fn other_verbs() -> Vec<Step> {
+fn files_that_go() -> Vec<Step> {
     vec![
         step(|disk| put(disk, "a/one", "to be removed")),
         step(|disk| disk.remove(p("a/one"))),
         step(|disk| put(disk, "a/one", "again")),
         step(|disk| disk.set_mode(p("a/one"), 0o640)),
-        step(|disk| put(disk, "a/two", "to be linked")),
-        step(|disk| disk.link(p("a/two"), p("linked"))),
-        step(|disk| put(disk, "b", "to be another's")),
-        step(|disk| disk.relink(p("a/two"), p("b"), || true).map(drop)),
-        step(|disk| put(disk, "c", "to be a link")),
-        step(|disk| disk.point(p("c"), p("a"))),
         step(|disk| disk.discard(p("a"))),
         step(|disk| disk.make_dir(p("a"), 0o755)),
         step(|disk| put(disk, "a/three", "the third")),
@@ -101,6 +99,58 @@ fn other_verbs() -> Vec<Step> {
             thrown.into_iter().try_for_each(durable::Thrown::delete)
         }),
     ]
+}
+
+/// What becomes of a logged file without the log.
+fn other_names() -> Vec<Step> {
+    vec![
+        step(|disk| put(disk, "a/two", "to be linked")),
+        step(|disk| disk.link(p("a/two"), p("linked"))),
+        step(|disk| put(disk, "b", "to be another's")),
+        step(|disk| disk.relink(p("a/two"), p("b"), || true).map(drop)),
+        step(|disk| put(disk, "c", "to be a link")),
+        step(|disk| disk.point(p("c"), p("a"))),
+    ]
+}
+
+fn directories() -> Vec<Step> {
+    vec![
+        step(|disk| build(disk, "new")),
+        step(|disk| put(disk, "new/sub/file", "written later")),
+        step(|disk| build(disk, "new/sub/inner")),
+        step(|disk| disk.discard(p("new/sub"))),
+        step(|disk| build(disk, "other")),
+        step(|disk| disk.discard(p("other"))),
+    ]
+}
+
+/// What is made without the log in a directory that lasts by the log alone.
+fn points_in_directories() -> Vec<Step> {
+    vec![
+        step(|disk| build(disk, "new")),
+        step(|disk| disk.point(p("new/current"), p("bin"))),
+        step(|disk| build(disk, "more")),
+        step(|disk| disk.create_new(p("more/created"), b"created", 0o644).map(drop)),
+    ]
+}
+
+fn names_in_directories() -> Vec<Step> {
+    vec![
+        step(|disk| build(disk, "most")),
+        step(|disk| disk.make_dir(p("most/made"), 0o755)),
+        step(|disk| disk.remove(p("most/sub/file"))),
+        step(|disk| build(disk, "made")),
+        step(|disk| disk.link(p("a/one"), p("made/linked"))),
+    ]
+}
+
+fn build(disk: &Disk, to: &str) -> Result<(), DiskError> {
+    let mut tree = disk.stage_dir()?;
+    tree.directory(p("empty"), None)?;
+    tree.write(p("sub/file"), b"content", 0o600)?;
+    tree.symlink(p("current"), b"sub", None, false)?;
+    tree.link_from(p("a/one"), p("bin"))?;
+    tree.publish(p(to), Seal::Writable).map(drop)
 }
 
 fn put(disk: &Disk, path: &str, content: &str) -> Result<(), DiskError> {

@@ -69,6 +69,7 @@ fn the_tree_of_a_node_is_the_one_that_is_drawn() {
             format!("{installation}/status 600"),
             "format 600".to_owned(),
             "lock 600".to_owned(),
+            "redo 600".to_owned(),
             "node.sock 600".to_owned(),
             "operations/ 755".to_owned(),
             "run/ 700".to_owned(),
