@@ -121,11 +121,12 @@ impl StagedDir {
     pub fn link_from(&mut self, from: &Path, path: &Path) -> Result<(), DiskError> {
         self.note(true, || Item::Link { path: path.to_owned(), from: from.to_owned() });
         self.disk.make_last(from)?;
-        let disk = self.disk.clone();
+        let (disk, recipe) = (self.disk.clone(), &mut self.recipe);
         self.tree.run(path, |tree| {
             let (from_dir, from_name) = disk.open_parent(from)?;
             match tree.link_into(from_dir.as_fd(), from_name, path, false) {
                 Err(error) if error.raw_os_error() == Some(Errno::MLINK.raw_os_error()) => {
+                    *recipe = None; // it is no link
                     let called = disk.root().join(from);
                     copy::twin(tree, (from_dir.as_fd(), from_name, &called), path)
                         .map_err(DiskError::into_source)
@@ -140,6 +141,7 @@ impl StagedDir {
     /// execute them). It has nothing to do with its original any more, though the two share their
     /// content on the disk where that is possible; see [`Disk::shares_content`].
     pub fn copy_from(&mut self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        self.recipe = None; // any content
         let path = self.disk.root().join(from);
         let (dir, name) = self.disk.on(Verb::Read, from, || self.disk.open_parent(from))?;
         copy::copy(&mut self.tree, (dir.as_fd(), name, &path), to)
