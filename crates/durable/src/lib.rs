@@ -15,6 +15,9 @@
 //! - [`Blobs`]: content under its SHA-256.
 //! - [`Lock`]: one holder at a time, across processes.
 //!
+//! A disk may keep a log ([`Disk::keep_log`]): small files and small directories then last by one short sync
+//! each, and every verb promises what it promised before.
+//!
 //! What a process leaves behind when it dies lies in `staging/` and `trash/` and nowhere else. A
 //! process that starts calls [`Disk::empty_staging`] and [`Disk::empty_trash`]; opening the disk has
 //! already made durable what its predecessor left unsynced, so that what is read may be acted on.
