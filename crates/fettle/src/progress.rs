@@ -56,6 +56,11 @@ impl Shown {
         Shown { way: Way::Silent, output, step: Mutex::default(), waited_for: Mutex::default() }
     }
 
+    /// Is nothing shown but the end?
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self.way, Way::Silent)
+    }
+
     /// Shows how far an operation is.
     pub(crate) fn operation(&self, operation: &OperationBody) {
         if operation.state.has_ended() {

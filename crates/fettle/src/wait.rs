@@ -76,14 +76,25 @@ pub(crate) async fn follow(
     operation: OperationBody,
     shown: &Shown,
 ) -> Result<OperationBody, ChangeError> {
-    follow_with(node, operation, shown, |_| Ok(())).await
+    follow_to(node, operation, shown, !shown.is_silent(), |_| Ok(())).await
 }
 
 /// [`follow`], and tells each state on the way to its end.
 pub(crate) async fn follow_with(
     node: &Connection,
+    operation: OperationBody,
+    shown: &Shown,
+    tell: impl FnMut(&OperationBody) -> Result<(), Unwritten>,
+) -> Result<OperationBody, ChangeError> {
+    follow_to(node, operation, shown, true, tell).await
+}
+
+/// Who `hears_all` is told each state, others the end.
+async fn follow_to(
+    node: &Connection,
     mut operation: OperationBody,
     shown: &Shown,
+    hears_all: bool,
     mut tell: impl FnMut(&OperationBody) -> Result<(), Unwritten>,
 ) -> Result<OperationBody, ChangeError> {
     let id = operation.operation;
@@ -91,7 +102,8 @@ pub(crate) async fn follow_with(
     while !operation.state.has_ended() {
         shown.operation(&operation);
         tell(&operation)?;
-        match node.node().wait(id, operation.revision).await {
+        let after = if hears_all { operation.revision } else { u64::MAX };
+        match node.node().wait(id, after).await {
             Ok(news) => {
                 operation = news;
                 lost_since = None;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::SystemTime;
 
 use cgroup::{Capability, Groups};
@@ -35,7 +35,7 @@ use crate::logs::Logs;
 use crate::operation::{self, Entry, Journal, JournalError};
 use crate::record::{self, FormatRecord, Request, Unusable};
 use crate::store::Store;
-use crate::supervise::{self, Handle, Launcher, Means, Refusal, Statements};
+use crate::supervise::{self, Found, Handle, Launcher, Means, Refusal, Statements};
 use crate::waiting::{Background, Waiter};
 
 /// A running node manager. Dropping it leaves the programs alone.
@@ -483,15 +483,17 @@ impl Core {
             return Ok(());
         }
         let handle = supervise::take_charge(self.means.clone(), id.clone()).await?;
-        let mut instances = self.instances.write().unwrap_or_else(PoisonError::into_inner);
-        instances.insert(id.clone(), handle);
+        self.instances_mut().insert(id.clone(), handle);
         Ok(())
     }
 
     /// An instance is gone.
     pub(crate) fn forget(&self, id: &InstanceId) {
-        let mut instances = self.instances.write().unwrap_or_else(PoisonError::into_inner);
-        instances.remove(id);
+        self.instances_mut().remove(id);
+    }
+
+    fn instances_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<InstanceId, Handle>> {
+        self.instances.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Finds every instance on disk, and its process. One that cannot be used is logged and left as it
@@ -506,16 +508,32 @@ impl Core {
             }
             Ok(found)
         });
-        let found = stream::iter(found.await.map_err(OpenError::damaged)?);
-        // Several at a time: what should run and does not is started here.
+        let found = found.await.map_err(OpenError::damaged)?;
+        let batches: Vec<Vec<InstanceId>> = found.chunks(TOGETHER).map(<[_]>::to_vec).collect();
+        let read = |batch: Vec<InstanceId>| {
+            let means = self.means.clone();
+            blocking(move || {
+                batch.into_iter().map(|id| Found::read(&means, id)).collect::<Vec<_>>()
+            })
+        };
+        let read = stream::iter(batches.into_iter().map(read)).buffer_unordered(READERS);
+        // Several at a time: what should run and does not is started here. Nobody else starts anything yet.
         let left_alone = AtomicBool::new(false);
-        let take = async |id: InstanceId| {
-            if let Err(error) = self.take_charge(&id).await {
-                tracing::error!(instance = %id, %error, "cannot be used, and is left as it is");
-                left_alone.store(true, Ordering::Relaxed);
+        let take = async |found: Found| {
+            let id = found.id.clone();
+            match supervise::take_charge_of(self.means.clone(), found).await {
+                Ok(handle) => drop(self.instances_mut().insert(id, handle)),
+                Err(error) => {
+                    tracing::error!(instance = %id, %error, "cannot be used, and is left as it is");
+                    left_alone.store(true, Ordering::Relaxed);
+                }
             }
         };
-        found.for_each_concurrent(AT_A_TIME, take).await;
+        read.flat_map(stream::iter).for_each_concurrent(AT_A_TIME, take).await;
+        let running = self.handles().into_iter().filter(|(_, handle)| handle.has_process());
+        let running: Vec<InstanceId> = running.map(|(id, _)| id).collect();
+        tracing::info!(instances = found.len(), running = running.len(), "instances are found");
+        running.iter().for_each(|id| self.logs.watch(id));
         // How a launch of nobody's ended concerns nobody; one of an instance that cannot be used might.
         if !left_alone.into_inner() {
             let launches: HashSet<_> =
@@ -572,3 +590,6 @@ fn installation_body(disk: &Disk, id: &InstallationId) -> Result<InstallationBod
 const REDO_ROOM: u64 = 256 * 1024;
 /// Instances that are taken charge of at the same time.
 const AT_A_TIME: usize = 16;
+/// Instances that are read on one thread, and how many threads read.
+const TOGETHER: usize = 64;
+const READERS: usize = 2;

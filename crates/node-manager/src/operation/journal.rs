@@ -285,10 +285,10 @@ impl Entry {
         self.live.borrow().body()
     }
 
-    /// As it is when its revision is higher than `after`; waits for that.
+    /// As it is when its revision is higher than `after`, or when it has ended; waits for that.
     pub(crate) async fn news(&self, after: u64) -> OperationBody {
         let mut watch = self.live.subscribe();
-        match watch.wait_for(|live| live.revision > after).await {
+        match watch.wait_for(|live| live.revision > after || live.record.state.has_ended()).await {
             Ok(live) => live.body(),
             Err(_) => self.body(), // the sender is in `self`
         }

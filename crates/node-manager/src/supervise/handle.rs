@@ -111,6 +111,11 @@ impl Handle {
         self.view.borrow().clone()
     }
 
+    /// Is there a process of it?
+    pub(crate) fn has_process(&self) -> bool {
+        self.view.borrow().body.pid.is_some()
+    }
+
     /// To wait for changes of it.
     pub(crate) fn watch(&self) -> watch::Receiver<View> {
         self.view.clone()

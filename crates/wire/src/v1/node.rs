@@ -333,7 +333,8 @@ pub struct InstalledBody {
 /// How to wait for news of an operation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitQuery {
-    /// Answer when the revision is higher than this, or after half a minute.
+    /// Answer when the revision is higher than this, when it has ended, or after half a minute. Whoever wants
+    /// to hear of the end alone says the highest number.
     pub after: Option<u64>,
 }
 

@@ -119,10 +119,9 @@ impl Owner {
         let recorded = self.observed.clone();
         match process {
             Some(process) => {
-                tracing::info!(instance = %self.id, pid = process.record().pid, "found running");
+                tracing::debug!(instance = %self.id, pid = process.record().pid, "found running");
                 self.observed.process = Some(process.record());
                 self.process = Some(Arc::new(process));
-                self.means.logs.watch(&self.id);
                 match state {
                     InstanceState::Running | InstanceState::Paused | InstanceState::Stopping => {}
                     // One that was not ready before still has to become so.

@@ -21,7 +21,7 @@ use model::lifecycle::{Desired, InstanceEvent, InstanceState};
 use model::{InstanceId, LaunchId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use wire::serve::blocking;
+use wire::serve::{blocking, brief};
 
 use self::facts::Facts;
 use self::show::body;
@@ -38,13 +38,32 @@ use crate::record::{InstanceRecord, ObservedRecord};
 /// Reads what is known of an instance, finds its process if there is one, and begins to own it. Starts it
 /// if it should run and does not.
 pub(crate) async fn take_charge(means: Arc<Means>, id: InstanceId) -> Result<Handle, Refusal> {
-    let workspace = means.disk.root().join(layout::workspace(&id));
-    let (owned, id, workspace, facts) = blocking(move || {
-        let facts = Facts::read(&means, &id, &workspace);
-        (means, id, workspace, facts)
-    })
-    .await;
+    let reader = means.clone();
+    let found = brief(move || Found::read(&reader, id)).await;
+    take_charge_of(means, found).await
+}
+
+/// An instance on disk, with what is known of it. Whoever finds many reads them on one thread.
+pub(crate) struct Found {
+    /// Which.
+    pub(crate) id: InstanceId,
+    facts: Result<Facts, Refusal>,
+}
+
+impl Found {
+    /// Blocking; needs a Tokio runtime.
+    pub(crate) fn read(means: &Means, id: InstanceId) -> Found {
+        let workspace = means.disk.root().join(layout::workspace(&id));
+        let facts = Facts::read(means, &id, &workspace);
+        Found { id, facts }
+    }
+}
+
+/// [`take_charge`] of what was found just now.
+pub(crate) async fn take_charge_of(means: Arc<Means>, found: Found) -> Result<Handle, Refusal> {
+    let Found { id, facts } = found;
     let Facts { record, observed, version, process, notify, plan } = facts?;
+    let workspace = means.disk.root().join(layout::workspace(&id));
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let view = View {
         body: body(&id, &version, &record, &observed),
@@ -53,7 +72,7 @@ pub(crate) async fn take_charge(means: Arc<Means>, id: InstanceId) -> Result<Han
     };
     let (publish, view) = watch::channel(view);
     let mut owner = Owner {
-        means: owned,
+        means,
         id,
         workspace,
         version,
