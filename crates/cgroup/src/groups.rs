@@ -2,7 +2,7 @@
 //!
 //! What a crash leaves is groups; [`Groups::sweep`] removes those without processes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -152,7 +152,7 @@ impl Groups {
     /// # Errors
     /// If a directory cannot be listed.
     pub fn sweep(&self) -> Result<Vec<Group>, ListError> {
-        let mut kept = BTreeSet::new();
+        let mut kept = BTreeMap::<String, Trees>::new();
         for tree in self.places.trees() {
             let node = self.places.node(tree);
             for directory in control::children(node)? {
@@ -161,13 +161,20 @@ impl Groups {
                     Ok(()) => {}
                     Err(error) if error.errno() == Errno::BUSY => {
                         remove_what_is_empty(&top)?;
-                        kept.extend(name::of_directory(&directory));
+                        if let Some(name) = name::of_directory(&directory) {
+                            kept.entry(name).or_default().insert(tree);
+                        }
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
         }
-        Ok(kept.iter().filter_map(|name| self.find(name)).collect())
+        // As `find` has it: a group whose processes cannot be told is none.
+        let known = |trees: &Trees| self.places.members.is_some_and(|tree| trees.has(tree));
+        let kept = kept.into_iter().filter(|(_, trees)| known(trees));
+        let group =
+            |(name, trees): (String, Trees)| Group::new(self.places.clone(), &name, trees).ok();
+        Ok(kept.filter_map(group).collect())
     }
 
     /// Removes the node's own directories, if no group is left in them: for a node that is given up.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::SystemTime;
 
-use cgroup::{Capability, Groups};
+use cgroup::{Capability, Group, Groups};
 use client::{Connection, Endpoint};
 use durable::record::RecordError;
 use durable::{Disk, DiskError, Kind, Lock, LockMode};
@@ -35,7 +35,7 @@ use crate::logs::Logs;
 use crate::operation::{self, Entry, Journal, JournalError};
 use crate::record::{self, FormatRecord, Request, Unusable};
 use crate::store::Store;
-use crate::supervise::{self, Found, Handle, Launcher, Means, Refusal, Statements};
+use crate::supervise::{self, Found, Handle, Launcher, LeftGroups, Means, Refusal, Statements};
 use crate::waiting::{Background, Waiter};
 
 /// A running node manager. Dropping it leaves the programs alone.
@@ -161,17 +161,21 @@ impl Node {
         let connection = connection.map_err(OpenError::Server)?;
         let (root, this_boot, starter) =
             (config.root.clone(), boot.clone(), config.launcher.clone());
-        let (disk, lock, commits, journal, launcher, groups) = blocking(move || {
+        let (disk, lock) = blocking(move || {
             let disk = create_resolved(&root, create)?;
-            let (disk, lock, commits, journal) = open_tree(disk, &this_boot)?;
-            // The lock is held: there is no other manager that could talk to it.
-            let directory = disk.root().join(layout::run(&this_boot));
-            let way = Way { directory, program: starter.program, args: starter.args };
-            let launcher = Launcher::find(way)?;
-            let groups = open_groups(disk.root())?;
-            Ok::<_, OpenError>((disk, lock, commits, journal, launcher, groups))
+            open_tree(disk, &this_boot)
         })
         .await?;
+        let commits = Commits::new(disk.clone());
+        // The lock is held: there is no other manager that could talk to it.
+        let directory = disk.root().join(layout::run(&boot));
+        let way = Way { directory, program: starter.program, args: starter.args };
+        let (tree, writer, root) = (disk.clone(), commits.clone(), disk.root().to_owned());
+        let (journal, launcher, (groups, left)) = tokio::try_join!(
+            blocking(move || open_journal(tree, writer)),
+            blocking(move || Ok(Launcher::find(way)?)),
+            blocking(move || open_groups(&root)),
+        )?;
         config.root = disk.root().to_owned();
         let tenure = Arc::new(lock);
         let logs = Logs::attend(disk.clone(), tenure.clone(), config.log_budget);
@@ -206,7 +210,7 @@ impl Node {
             }),
             logs,
         });
-        core.find_instances().await?;
+        core.find_instances(left).await?;
         operation::resume(&core);
         operation::collect_soon(&core);
         Ok(Node { core })
@@ -245,7 +249,7 @@ fn create_resolved(
     Ok(if name == disk.root() { disk } else { create(&name)? })
 }
 
-fn open_tree(disk: Disk, boot: &str) -> Result<(Disk, Lock, Commits, Journal), OpenError> {
+fn open_tree(disk: Disk, boot: &str) -> Result<(Disk, Lock), OpenError> {
     let root = disk.root();
     let locked = disk.try_lock(&layout::lock(), LockMode::Exclusive)?;
     let lock = locked.ok_or_else(|| OpenError::Locked { root: root.to_owned() })?;
@@ -278,24 +282,34 @@ fn open_tree(disk: Disk, boot: &str) -> Result<(Disk, Lock, Commits, Journal), O
     }
     forget_other_boots(&disk, boot)?;
     close_trees(&disk)?;
-    let commits = Commits::new(disk.clone());
-    let journal = Journal::open(disk.clone(), commits.clone()).map_err(|error| match error {
+    Ok((disk, lock))
+}
+
+fn open_journal(disk: Disk, commits: Commits) -> Result<Journal, OpenError> {
+    Journal::open(disk, commits).map_err(|error| match error {
         JournalError::Disk(error) => OpenError::Disk(error),
         JournalError::Record(unusable) => OpenError::of_record(unusable),
         other => OpenError::damaged(other),
-    })?;
-    Ok((disk, lock, commits, journal))
+    })
 }
 
-/// The control groups of this node's instances; those that a crash left empty go. Nothing starts yet.
-fn open_groups(root: &Path) -> Result<Groups, OpenError> {
+/// The control groups of this node's instances, and those that are there; what a crash left empty goes.
+/// Nothing starts yet.
+fn open_groups(root: &Path) -> Result<(Groups, LeftGroups), OpenError> {
     let digest = Digest::of(root.as_os_str().as_encoded_bytes());
     let groups = Groups::open(&format!("fettle-{}", &digest.hex()[..8]));
     let groups = groups.map_err(OpenError::damaged)?;
-    if let Err(error) = groups.sweep() {
-        tracing::warn!(%error, "control groups that nobody needs stay");
-    }
-    Ok(groups)
+    let left = match groups.sweep() {
+        Ok(left) => {
+            let named = |group: Group| (group.name().to_owned(), group);
+            LeftGroups::These(left.into_iter().map(named).collect())
+        }
+        Err(error) => {
+            tracing::warn!(%error, "control groups that nobody needs stay");
+            LeftGroups::Unknown
+        }
+    };
+    Ok((groups, left))
 }
 
 /// Something in a directory without a format that no node put there. What a node throws away and clears
@@ -498,7 +512,7 @@ impl Core {
 
     /// Finds every instance on disk, and its process. One that cannot be used is logged and left as it
     /// is: it stops neither the others nor the node.
-    async fn find_instances(&self) -> Result<(), OpenError> {
+    async fn find_instances(&self, left: LeftGroups) -> Result<(), OpenError> {
         let found = self.read(|disk| {
             let mut found = Vec::new();
             for title in inventory::titles(disk)? {
@@ -510,11 +524,11 @@ impl Core {
         });
         let found = found.await.map_err(OpenError::damaged)?;
         let batches: Vec<Vec<InstanceId>> = found.chunks(TOGETHER).map(<[_]>::to_vec).collect();
+        let left = Arc::new(left);
         let read = |batch: Vec<InstanceId>| {
-            let means = self.means.clone();
-            blocking(move || {
-                batch.into_iter().map(|id| Found::read(&means, id)).collect::<Vec<_>>()
-            })
+            let (means, left) = (self.means.clone(), left.clone());
+            let read = move |id| Found::read(&means, id, &left);
+            blocking(move || batch.into_iter().map(read).collect::<Vec<_>>())
         };
         let read = stream::iter(batches.into_iter().map(read)).buffer_unordered(READERS);
         // Several at a time: what should run and does not is started here. Nobody else starts anything yet.

@@ -1,8 +1,9 @@
 //! What the owners of all instances of a node share.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use cgroup::Groups;
+use cgroup::{Group, Groups};
 use durable::{Disk, Lock};
 use model::InstanceId;
 use model::lifecycle::BootId;
@@ -34,6 +35,25 @@ pub(crate) struct Means {
     pub(crate) logs: Logs,
     /// What versions say of how they are run.
     pub(crate) statements: Statements,
+}
+
+/// The control groups that an earlier manager left, by name: nobody has to look for each of a thousand.
+#[derive(Debug)]
+pub(crate) enum LeftGroups {
+    /// All of them.
+    These(HashMap<String, Group>),
+    /// Each has to be looked for.
+    Unknown,
+}
+
+impl LeftGroups {
+    /// That of this instance, if there is one.
+    pub(super) fn of(&self, groups: &Groups, id: &InstanceId) -> Option<Group> {
+        match self {
+            LeftGroups::These(left) => left.get(&short_name(id)).cloned(),
+            LeftGroups::Unknown => groups.find(&short_name(id)),
+        }
+    }
 }
 
 impl Means {

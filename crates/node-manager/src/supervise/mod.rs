@@ -15,7 +15,7 @@ mod stated;
 pub(crate) use handle::{Handle, Refusal, Started, Trial, View};
 pub(crate) use launch::LaunchError;
 pub(crate) use launcher::Launcher;
-pub(crate) use means::Means;
+pub(crate) use means::{LeftGroups, Means};
 pub(crate) use owner::{Found, take_charge, take_charge_of};
 pub(crate) use process::boot_id;
 pub(crate) use stated::Statements;

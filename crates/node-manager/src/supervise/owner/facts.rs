@@ -10,7 +10,7 @@ use wire::v1::ExitBody;
 
 use super::super::handle::Refusal;
 use super::super::health::{Notify, Plan, Watch};
-use super::super::means::{Means, short_name};
+use super::super::means::{LeftGroups, Means};
 use super::super::prepare::{Prepared, prepare};
 use super::super::process::{End, Process};
 use super::Owner;
@@ -33,7 +33,12 @@ pub(super) struct Facts {
 
 impl Facts {
     /// Blocking; needs a Tokio runtime.
-    pub(super) fn read(means: &Means, id: &InstanceId, workspace: &Path) -> Result<Facts, Refusal> {
+    pub(super) fn read(
+        means: &Means,
+        id: &InstanceId,
+        workspace: &Path,
+        left: &LeftGroups,
+    ) -> Result<Facts, Refusal> {
         let disk = &means.disk;
         let record = inventory::instance(disk, id).map_err(InstanceError::Read)?;
         let version = inventory::instance_version(disk, id).map_err(InstanceError::Read)?;
@@ -48,7 +53,7 @@ impl Facts {
             Ok(durable::record::Read::Present(observed)) => observed,
             _ => ObservedRecord::nothing(record.created),
         };
-        let group = || means.groups.find(&short_name(id));
+        let group = || left.of(&means.groups, id);
         let mut kept = None;
         let known =
             observed.launch.and_then(|launch| Some((launch, means.launcher.known(launch)?)));

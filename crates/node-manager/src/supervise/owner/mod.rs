@@ -28,7 +28,7 @@ use self::show::body;
 use self::stopping::{Stop, ended};
 use super::handle::{Command, Handle, Refusal, Started, Trial, View};
 use super::health::{News, Watch};
-use super::means::Means;
+use super::means::{LeftGroups, Means};
 use super::process::Process;
 use crate::instance::{self, Copies, InstanceError};
 use crate::inventory;
@@ -39,7 +39,7 @@ use crate::record::{InstanceRecord, ObservedRecord};
 /// if it should run and does not.
 pub(crate) async fn take_charge(means: Arc<Means>, id: InstanceId) -> Result<Handle, Refusal> {
     let reader = means.clone();
-    let found = brief(move || Found::read(&reader, id)).await;
+    let found = brief(move || Found::read(&reader, id, &LeftGroups::Unknown)).await;
     take_charge_of(means, found).await
 }
 
@@ -52,9 +52,9 @@ pub(crate) struct Found {
 
 impl Found {
     /// Blocking; needs a Tokio runtime.
-    pub(crate) fn read(means: &Means, id: InstanceId) -> Found {
+    pub(crate) fn read(means: &Means, id: InstanceId, left: &LeftGroups) -> Found {
         let workspace = means.disk.root().join(layout::workspace(&id));
-        let facts = Facts::read(means, &id, &workspace);
+        let facts = Facts::read(means, &id, &workspace, left);
         Found { id, facts }
     }
 }
