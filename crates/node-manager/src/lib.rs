@@ -27,6 +27,7 @@ mod layout;
 mod locks;
 mod logs;
 mod node;
+mod opening;
 mod operation;
 mod record;
 mod store;

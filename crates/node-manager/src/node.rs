@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::SystemTime;
 
-use cgroup::{Capability, Group, Groups};
+use cgroup::Capability;
 use client::{Connection, Endpoint};
 use durable::record::RecordError;
-use durable::{Disk, DiskError, Kind, Lock, LockMode};
+use durable::{Disk, DiskError};
 use futures_util::stream::{self, StreamExt as _};
 use launcher::Way;
 use model::{Caller, Digest, InstallationId, InstanceId, OperationId, Policy, Timestamp, Title};
@@ -32,8 +32,9 @@ use crate::inventory::{self, ReadError};
 use crate::layout;
 use crate::locks::{self, Locks, WholeStore};
 use crate::logs::Logs;
+use crate::opening::{create_resolved, open_groups, open_journal, open_tree};
 use crate::operation::{self, Entry, Journal, JournalError};
-use crate::record::{self, FormatRecord, Request, Unusable};
+use crate::record::{Request, Unusable};
 use crate::store::Store;
 use crate::supervise::{self, Found, Handle, Launcher, LeftGroups, Means, Refusal, Statements};
 use crate::waiting::{Background, Waiter};
@@ -231,133 +232,13 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
 }
 
-/// The tree under one name, however it was spelled: programs know their workspaces by it, and are known by
-/// it again after a restart.
-fn create_resolved(
-    root: &Path,
-    create: impl Fn(&Path) -> Result<Disk, DiskError>,
-) -> Result<Disk, OpenError> {
-    let resolved = |root: &Path| {
-        let unresolved = |source| OpenError::Root { root: root.to_owned(), source };
-        std::fs::canonicalize(root).map_err(unresolved)
-    };
-    if root.exists() {
-        return Ok(create(&resolved(root)?)?);
-    }
-    let disk = create(root)?;
-    let name = resolved(root)?;
-    Ok(if name == disk.root() { disk } else { create(&name)? })
-}
-
-fn open_tree(disk: Disk, boot: &str) -> Result<(Disk, Lock), OpenError> {
-    let root = disk.root();
-    let locked = disk.try_lock(&layout::lock(), LockMode::Exclusive)?;
-    let lock = locked.ok_or_else(|| OpenError::Locked { root: root.to_owned() })?;
-    match record::find::<FormatRecord>(&disk, &layout::format()) {
-        Ok(Some(_)) => {}
-        Ok(None) => {
-            if let Some(found) = foreign(&disk)? {
-                return Err(OpenError::Foreign { root: root.to_owned(), found });
-            }
-            let format = FormatRecord { created: now() };
-            record::write(&disk, &layout::format(), &format).map_err(OpenError::of_record)?;
-        }
-        Err(Unusable::TooNew { found, known, .. }) => {
-            return Err(OpenError::TooNew { root: root.to_owned(), found, known });
-        }
-        Err(unusable) => return Err(OpenError::of_record(unusable)),
-    }
-    disk.keep_log(&layout::redo(), REDO_ROOM)?;
-    for directory in [layout::blobs(), layout::trees(), layout::apps(), layout::operations()] {
-        disk.make_dir(&directory, 0o755)?;
-    }
-    // What cannot be deleted (a program may have left files of another account) must not keep the node down.
-    for emptied in
-        [disk.empty_trash(), disk.empty_staging_except(|name| name.starts_with(layout::PARTIAL))]
-    {
-        if let Err(error) = emptied {
-            let error: &(dyn std::error::Error + 'static) = &error;
-            tracing::warn!(error, "what was thrown away stays on the disk");
-        }
-    }
-    forget_other_boots(&disk, boot)?;
-    close_trees(&disk)?;
-    Ok((disk, lock))
-}
-
-fn open_journal(disk: Disk, commits: Commits) -> Result<Journal, OpenError> {
-    Journal::open(disk, commits).map_err(|error| match error {
-        JournalError::Disk(error) => OpenError::Disk(error),
-        JournalError::Record(unusable) => OpenError::of_record(unusable),
-        other => OpenError::damaged(other),
-    })
-}
-
-/// The control groups of this node's instances, and those that are there; what a crash left empty goes.
-/// Nothing starts yet.
-fn open_groups(root: &Path) -> Result<(Groups, LeftGroups), OpenError> {
-    let digest = Digest::of(root.as_os_str().as_encoded_bytes());
-    let groups = Groups::open(&format!("fettle-{}", &digest.hex()[..8]));
-    let groups = groups.map_err(OpenError::damaged)?;
-    let left = match groups.sweep() {
-        Ok(left) => {
-            let named = |group: Group| (group.name().to_owned(), group);
-            LeftGroups::These(left.into_iter().map(named).collect())
-        }
-        Err(error) => {
-            tracing::warn!(%error, "control groups that nobody needs stay");
-            LeftGroups::Unknown
-        }
-    };
-    Ok((groups, left))
-}
-
-/// Something in a directory without a format that no node put there. What a node throws away and clears
-/// up must never be somebody else's.
-fn foreign(disk: &Disk) -> Result<Option<PathBuf>, DiskError> {
-    let mut found = disk.list(Path::new(""))?.into_iter().map(|entry| PathBuf::from(entry.name));
-    let ours = ["lock", "staging", "trash", "lost+found"];
-    if let Some(found) = found.find(|name| !ours.iter().any(|ours| name == Path::new(ours))) {
-        return Ok(Some(found));
-    }
-    // Until there is a format nothing is thrown away, and nothing is staged but the format itself.
-    let within = |dir: &str, legal: fn(&str) -> bool| {
-        let entries = disk.list(Path::new(dir))?.into_iter().map(|entry| entry.name);
-        let mut others = entries.filter(|name| !name.to_str().is_some_and(legal));
-        Ok::<_, DiskError>(others.next().map(|name| Path::new(dir).join(name)))
-    };
-    let in_trash = within("trash", |_| false)?;
-    Ok(in_trash.or(within("staging", |name| name.starts_with('.'))?))
-}
-
-fn forget_other_boots(disk: &Disk, boot: &str) -> Result<(), DiskError> {
-    for entry in disk.list(&layout::runs())? {
-        if entry.name != boot {
-            disk.discard(&layout::runs().join(entry.name))?;
-        }
-    }
-    disk.make_dir(&layout::run(boot), 0o700)
-}
-
-/// A tree is renamed into the store with its top still open; a crash right then leaves it so.
-fn close_trees(disk: &Disk) -> Result<(), DiskError> {
-    let shards = disk.list(&layout::trees())?.into_iter();
-    for shard in shards.filter(|shard| shard.kind == Kind::Directory) {
-        let shard = layout::trees().join(shard.name);
-        for tree in disk.list(&shard)?.into_iter().filter(|tree| tree.kind == Kind::Directory) {
-            disk.close_tree(&shard.join(tree.name))?;
-        }
-    }
-    Ok(())
-}
-
 impl OpenError {
-    fn damaged(source: impl std::error::Error + Send + Sync + 'static) -> OpenError {
+    pub(crate) fn damaged(source: impl std::error::Error + Send + Sync + 'static) -> OpenError {
         OpenError::Damaged { source: Box::new(source) }
     }
 
     /// A disk that refuses says nothing about what is on it.
-    fn of_record(unusable: Unusable) -> OpenError {
+    pub(crate) fn of_record(unusable: Unusable) -> OpenError {
         match unusable {
             Unusable::Disk { source: RecordError::Disk(error), .. } => OpenError::Disk(error),
             other => OpenError::damaged(other),
@@ -600,8 +481,6 @@ fn installation_body(disk: &Disk, id: &InstallationId) -> Result<InstallationBod
     })
 }
 
-/// Bytes of the log of small writes: some hundred records, which a start compares with their files.
-const REDO_ROOM: u64 = 256 * 1024;
 /// Instances that are taken charge of at the same time.
 const AT_A_TIME: usize = 16;
 /// Instances that are read on one thread, and how many threads read.

@@ -333,6 +333,14 @@ async fn switch(
         let on_the_way = (&body.instance, &to);
         ready = Some(ready_to_copy(core, entry, on_the_way, &memo.copies, false).await?);
     }
+    if !is_first && is_begun_on(core, &body, &to).await? {
+        // It came as far as that before the manager was cut off: what runs is not begun again.
+        drop(ready);
+        return match on_trial {
+            true => Ok(entry.decide(|memo| memo.waits = true).await?),
+            false => start_and_watch(core, entry, handle).await,
+        };
+    }
     if !body.state.is_stopped() {
         entry.phase("stopping");
         end(entry, handle, grace(None)).await?;
@@ -361,6 +369,16 @@ async fn switch(
         entry.decide(|memo| memo.waits = true).await?;
     }
     Ok(())
+}
+
+/// Does what runs of an instance run on this version? Whatever ran before was stopped before the instance was
+/// moved, and what it has to show there was recorded before it was begun.
+async fn is_begun_on(core: &Core, body: &InstanceBody, to: &VersionName) -> Result<bool, Failure> {
+    if !matches!(body.state, InstanceState::Launching | InstanceState::Running) {
+        return Ok(false);
+    }
+    let id = body.instance.clone();
+    Ok(core.read(move |disk| inventory::instance_version(disk, &id)).await? == *to)
 }
 
 /// What a version has to show that an instance is moved to: as its envelope says, and at least as much as a

@@ -15,7 +15,8 @@ use crate::record::Unusable;
 /// An instance, for everybody but its owner.
 #[derive(Debug, Clone)]
 pub(crate) struct Handle {
-    pub(super) commands: mpsc::Sender<Command>,
+    /// Boxed: a channel has room for many of them from its beginning.
+    pub(super) commands: mpsc::Sender<Box<Command>>,
     pub(super) view: watch::Receiver<View>,
 }
 
@@ -170,7 +171,7 @@ impl Handle {
             }
         };
         let (answer, answered) = oneshot::channel();
-        self.commands.send(command(answer)).await.map_err(|_| gone())?;
+        self.commands.send(Box::new(command(answer))).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }

@@ -111,26 +111,27 @@ struct Owner {
     look: Option<Instant>,
     /// The stop that is under way.
     stop: Option<Stop>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Box<Command>>,
     publish: watch::Sender<View>,
 }
 
 impl Owner {
+    /// What it does is boxed while it does it: there are a thousand of these tasks, and most wait.
     async fn run(mut self) {
         loop {
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(command) => if !self.obey(command).await { return },
+                    Some(command) => if !Box::pin(self.obey(*command)).await { return },
                     None => return, // the manager ends; the process does not
                 },
                 () = ended(self.process.as_ref(), self.stop.as_ref(), &self.workspace) => {
-                    self.process_ended().await;
+                    Box::pin(self.process_ended()).await;
                 }
-                news = news(self.watch.as_mut()) => self.hear(news).await,
-                () = at(self.retry) => self.retry_due().await,
-                () = at(self.look) => self.look_again().await,
+                news = news(self.watch.as_mut()) => Box::pin(self.hear(news)).await,
+                () = at(self.retry) => Box::pin(self.retry_due()).await,
+                () = at(self.look) => Box::pin(self.look_again()).await,
                 () = at(self.stop.as_ref().and_then(|stop| stop.deadline)) => {
-                    self.lose_patience().await;
+                    Box::pin(self.lose_patience()).await;
                 }
             }
         }

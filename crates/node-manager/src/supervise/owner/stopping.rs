@@ -134,6 +134,6 @@ pub(super) async fn ended(process: Option<&Arc<Process>>, stop: Option<&Stop>, w
     let Some(process) = process else { return std::future::pending().await };
     process.ended().await;
     if stop.is_some_and(|stop| stop.deadline.is_some()) {
-        process.followers_ended(workspace).await;
+        Box::pin(process.followers_ended(workspace)).await; // seldom, and the owner waits here all the time
     }
 }
