@@ -98,11 +98,12 @@ def thousand(place, options, table):
     """Starts, size at rest, death of the supervisor: all with `count` programs."""
     count = options.count
     kinds, missing = peers_of(options)
-    starts, replaced, floors, rest = {}, {}, [], {}
+    starts, replaced, floors, rest, ended = {}, {}, [], {}, []
     ours = supervisors.Fettle(place, count)
     try:
         for number in range(options.rounds):
             starts.setdefault("fettle", []).append(ours.start_all())
+            ended.append(ours.ended)
             if number == 0:
                 rest["fettle"] = at_rest(ours, options)
             floors.append(floor(ours.pids))
@@ -129,6 +130,8 @@ def thousand(place, options, table):
     for title, times in starts.items():
         if title != "fettle":
             table.times(what, starts["fettle"], title, times, 0.6 if title == "s6" else None)
+            if title == "s6":
+                table.times("the same, and our command has watched each for 200 ms and ended", ended, title, times)
     for title, why in missing:
         table.fact(what, title, why)
     rss, pss, cpu, processes = rest["fettle"]
