@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -34,7 +35,7 @@ pub enum ChannelError {
     /// It is not what the other end should say.
     #[error("a message is not understood")]
     Form(#[from] serde_json::Error),
-    /// More descriptors came than a message can have.
+    /// More descriptors came than this process can have.
     #[error("a message lost descriptors")]
     Descriptors,
 }
@@ -85,14 +86,20 @@ fn send_some(
     }
 }
 
+/// Descriptors that came with a message.
+#[derive(Debug, Default)]
+pub(crate) struct Came {
+    pub(crate) descriptors: VecDeque<OwnedFd>,
+    /// Did more come than this process has numbers for?
+    pub(crate) is_cut: bool,
+}
+
 /// Waits for a message and its descriptors. Blocking, on a blocking socket.
-pub(crate) fn receive<T: DeserializeOwned>(
-    socket: impl AsFd,
-) -> Result<(T, VecDeque<OwnedFd>), ChannelError> {
+pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<(T, Came), ChannelError> {
     let mut head = [0; HEAD];
-    let (mut filled, mut descriptors) = (0, VecDeque::new());
+    let (mut filled, mut came) = (0, Came::default());
     while filled < HEAD {
-        filled += receive_some(&socket, &mut head[filled..], &mut descriptors)?;
+        filled += receive_some(&socket, &mut head[filled..], &mut came)?;
     }
     let length = u32::from_le_bytes(head) as usize;
     if length > LONGEST {
@@ -108,13 +115,13 @@ pub(crate) fn receive<T: DeserializeOwned>(
             Err(error) => return Err(of_system(error)),
         };
     }
-    Ok((serde_json::from_slice(&body)?, descriptors))
+    Ok((serde_json::from_slice(&body)?, came))
 }
 
 fn receive_some(
     socket: impl AsFd,
     bytes: &mut [u8],
-    descriptors: &mut VecDeque<OwnedFd>,
+    came: &mut Came,
 ) -> Result<usize, ChannelError> {
     let mut space = [MaybeUninit::uninit(); SPACE];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -127,13 +134,11 @@ fn receive_some(
         }
     };
     for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(came) = message {
-            descriptors.extend(came);
+        if let RecvAncillaryMessage::ScmRights(some) = message {
+            came.descriptors.extend(some);
         }
     }
-    if received.flags.contains(ReturnFlags::CTRUNC) {
-        return Err(ChannelError::Descriptors);
-    }
+    came.is_cut |= received.flags.contains(ReturnFlags::CTRUNC);
     match received.bytes {
         0 => Err(ChannelError::Closed),
         count => Ok(count),
@@ -151,17 +156,18 @@ fn of_system(error: rustix::io::Errno) -> ChannelError {
 /// is bounded by what its user puts in: for the launcher a few messages for each launch that it knows.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    frames: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
+    frames: VecDeque<(Vec<u8>, Option<Rc<OwnedFd>>)>,
     /// Bytes of the first frame that are on their way.
     sent: usize,
 }
 
 impl Outbox {
-    /// Puts a message in, and a descriptor that goes with it.
+    /// Puts a message in, and a descriptor that goes with it: the same one, for there may be as many as
+    /// this process can have.
     pub(crate) fn put(
         &mut self,
         message: &impl Serialize,
-        descriptor: Option<OwnedFd>,
+        descriptor: Option<Rc<OwnedFd>>,
     ) -> Result<(), ChannelError> {
         self.frames.push_back((frame(message)?, descriptor));
         Ok(())
@@ -176,7 +182,7 @@ impl Outbox {
     pub(crate) fn flush(&mut self, socket: impl AsFd) -> Result<(), ChannelError> {
         while let Some((bytes, descriptor)) = self.frames.front() {
             let descriptors: Vec<_> = match self.sent {
-                0 => descriptor.iter().map(AsFd::as_fd).collect(),
+                0 => descriptor.iter().map(|shared| shared.as_fd()).collect(),
                 _ => Vec::new(), // they went with the first byte
             };
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
@@ -219,8 +225,8 @@ mod tests {
         let mut counts = Vec::new();
         for _ in 0..3 {
             let (text, mut came): (String, _) = receive(&theirs).unwrap();
-            counts.push((text, came.len()));
-            if let Some(descriptor) = came.pop_front() {
+            counts.push((text, came.descriptors.len()));
+            if let Some(descriptor) = came.descriptors.pop_front() {
                 std::fs::File::from(descriptor).write_all(b"through").unwrap();
             }
         }

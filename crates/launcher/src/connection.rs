@@ -4,7 +4,6 @@
 //! tree, so there is never a second launcher that listens. A socket without a launcher (it was killed) is
 //! bound anew.
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -19,7 +18,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
 
-use crate::channel::{ChannelError, receive, send};
+use crate::channel::{Came, ChannelError, receive, send};
 use crate::message::{Ended, Event, Launched, PROTOCOL, Request, Welcome};
 
 /// Where a launcher is found, and how one is started.
@@ -185,8 +184,13 @@ type Called = (OwnedFd, Option<Child>);
 /// `None`: nobody listens.
 fn call(directory: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     let socket = new_socket()?;
+    // One that is stopped takes only so many calls: the next would wait for ever.
+    sockopt::set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
     match connect(&socket, &address(directory)?) {
-        Ok(()) => Ok(Some(socket)),
+        Ok(()) => {
+            sockopt::set_socket_timeout(&socket, Timeout::Send, None)?;
+            Ok(Some(socket))
+        }
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::CONNREFUSED) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -228,9 +232,12 @@ fn greet(socket: &OwnedFd) -> Result<(Welcome, Vec<Known>), ChannelError> {
     let Event::Welcome(welcome) = receive(socket)?.0 else { return Err(unexpected()) };
     let mut known = Vec::new();
     for _ in 0..welcome.known {
-        let (event, mut came): (Event, VecDeque<OwnedFd>) = receive(socket)?;
+        let (event, mut came): (Event, Came) = receive(socket)?;
+        if came.is_cut {
+            return Err(ChannelError::Descriptors);
+        }
         let Event::Known { launched, ended } = event else { return Err(unexpected()) };
-        known.push(Known { launched, ended, kept: came.pop_front() });
+        known.push(Known { launched, ended, kept: came.descriptors.pop_front() });
     }
     sockopt::set_socket_timeout(socket, Timeout::Recv, None).map_err(io::Error::from)?;
     Ok((welcome, known))

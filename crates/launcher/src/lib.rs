@@ -10,7 +10,7 @@
 //!
 //! - [`run`] is the process; [`Connection`] is the manager's side.
 //! - `table` knows what there is (pure), `message` what is said, `channel` how it travels, `serve` waits,
-//!   `spawn` makes processes, `sys` has the system calls that nobody else offers: the one file of fettle
+//!   `spawn` makes processes, `starting` hears how they begin, `sys` has the system calls that nobody else offers: the one file of fettle
 //!   with `unsafe` in it.
 
 mod channel;
@@ -19,6 +19,7 @@ mod message;
 mod replace;
 mod serve;
 mod spawn;
+mod starting;
 mod sys;
 mod table;
 

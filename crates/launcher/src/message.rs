@@ -25,7 +25,9 @@ pub enum Request {
         /// To its process group too, not to it alone?
         group: bool,
     },
-    /// The end of this launch is recorded: forget it. Not answered.
+    /// The end of this launch is recorded, or of no use to anybody: forget it, one that still runs at its
+    /// end, of which nobody is told then. Not answered. (A launcher of before keeps one that runs, and
+    /// tells its end: whoever hears of a launch that it does not know may say this again.)
     Acknowledge {
         /// Which.
         launch: String,
@@ -158,6 +160,11 @@ pub enum Step {
     Streams,
     /// Executing the program.
     Execute,
+    /// All of that in time: it hangs in the kernel, as on a disk that does not answer, and was killed.
+    InTime,
+    /// What a newer launcher knows.
+    #[serde(other)]
+    Other,
 }
 
 /// A program that has ended.
@@ -238,6 +245,8 @@ impl std::fmt::Display for Step {
             Step::Directory => "go to its workspace",
             Step::Streams => "connect its output",
             Step::Execute => "execute its program",
+            Step::InTime => "get to its program in time",
+            Step::Other => "do what only a newer fettle knows",
         })
     }
 }

@@ -8,12 +8,13 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::rc::Rc;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Ended, Launched, Word};
+use crate::message::{Ended, Launched, Limit, Word};
 use crate::sys;
 use crate::table::Table;
 
@@ -21,6 +22,9 @@ use crate::table::Table;
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
     listener: i32,
+    /// The limit of open files that the launcher began with.
+    #[serde(default)]
+    files: Option<Limit>,
     launches: Vec<Launch>,
 }
 
@@ -29,6 +33,8 @@ struct Launch {
     launched: Launched,
     ended: Option<Ended>,
     kept: Option<i32>,
+    #[serde(default)]
+    is_forgotten: bool,
 }
 
 /// Executes `program` in place of this one. Comes back only with the reason why not.
@@ -36,7 +42,8 @@ pub(crate) fn replace(
     program: &Word,
     args: &[Word],
     listener: &OwnedFd,
-    table: &Table<OwnedFd>,
+    files: Option<Limit>,
+    table: &Table<Rc<OwnedFd>>,
 ) -> io::Error {
     let mut inherited = vec![listener.as_fd()];
     inherited.extend(table.all().filter_map(|known| Some(known.kept?.as_fd())));
@@ -44,8 +51,9 @@ pub(crate) fn replace(
         launched: known.launched,
         ended: known.ended,
         kept: known.kept.map(AsRawFd::as_raw_fd),
+        is_forgotten: known.is_forgotten,
     });
-    let state = State { listener: listener.as_raw_fd(), launches: launches.collect() };
+    let state = State { listener: listener.as_raw_fd(), files, launches: launches.collect() };
     let handed_over = || {
         let memory = memfd_create("fettle-launch", MemfdFlags::CLOEXEC)?;
         let mut memory = File::from(memory);
@@ -71,8 +79,15 @@ pub(crate) fn replace(
     error
 }
 
+/// What an older program left.
+pub(crate) struct Resumed {
+    pub(crate) listener: OwnedFd,
+    pub(crate) files: Option<Limit>,
+    pub(crate) table: Table<Rc<OwnedFd>>,
+}
+
 /// Takes over what an older program left in the file with this number.
-pub(crate) fn resume(number: &str) -> io::Result<(OwnedFd, Table<OwnedFd>)> {
+pub(crate) fn resume(number: &str) -> io::Result<Resumed> {
     let number = number.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut text = Vec::new();
     File::from(sys::inherited(number)?).read_to_end(&mut text)?;
@@ -83,12 +98,15 @@ pub(crate) fn resume(number: &str) -> io::Result<(OwnedFd, Table<OwnedFd>)> {
         Ok::<_, io::Error>(descriptor)
     };
     let mut table = Table::default();
-    for Launch { launched, ended, kept } in state.launches {
+    for Launch { launched, ended, kept, is_forgotten } in state.launches {
         // One that cannot be kept is no reason to forget a process.
-        let kept = kept.and_then(|number| take(number).ok());
+        let kept = kept.and_then(|number| take(number).ok()).map(Rc::new);
         table.insert(&launched, ended.as_ref(), kept);
+        if is_forgotten {
+            table.acknowledge(&launched.launch);
+        }
     }
-    Ok((take(state.listener)?, table))
+    Ok(Resumed { listener: take(state.listener)?, files: state.files, table })
 }
 
 /// What comes before the number of the file in memory.

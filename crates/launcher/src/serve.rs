@@ -9,23 +9,25 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{SocketFlags, accept_with, listen};
 use rustix::process::{
-    Pid, Signal, WaitOptions, geteuid, kill_process, kill_process_group, set_child_subreaper,
-    setsid, wait,
+    Pid, Resource, Rlimit, Signal, WaitOptions, geteuid, getrlimit, kill_process,
+    kill_process_group, set_child_subreaper, setrlimit, setsid, wait,
 };
 use rustix::thread::set_name;
 
 use crate::channel::{ChannelError, Outbox, receive};
 use crate::connection::{BACKLOG, SOCKET};
-use crate::message::{End, Event, PROTOCOL, Refused, Request, Step, Welcome};
-use crate::replace::{RESUME, replace, resume};
-use crate::spawn::spawn;
+use crate::message::{End, Event, Limit, PROTOCOL, Refused, Request, Step, Welcome, Word};
+use crate::replace::{RESUME, Resumed, replace, resume};
+use crate::spawn::{Spawned, spawn};
+use crate::starting::{Outcome, Starts};
 use crate::sys;
 use crate::table::Table;
 
@@ -46,7 +48,16 @@ struct Launcher {
     socket: PathBuf,
     /// Says that something was removed beside it.
     removals: OwnedFd,
-    table: Table<OwnedFd>,
+    table: Table<Rc<OwnedFd>>,
+    starts: Starts,
+    /// What is to be executed in place of this program, once no start is under way.
+    next: Option<(Word, Vec<Word>)>,
+    /// The limit of open files that programs begin with.
+    files: Option<Limit>,
+    /// Given up to hear a manager when all numbers of descriptors are taken.
+    spare: Option<OwnedFd>,
+    /// Could the last one who called not be heard?
+    is_deaf: bool,
     manager: Option<Manager>,
     /// Has a manager been there since the start?
     was_met: bool,
@@ -66,10 +77,14 @@ impl Launcher {
         // What double-forks becomes our child, so that it can be found and is reaped.
         set_child_subreaper(Some(Pid::INIT))?;
         let ends = sys::ends_of_children()?;
-        let (listener, table) = match arguments {
+        let Resumed { listener, files, table } = match arguments {
             [_, resumed, number] if resumed == RESUME => resume(&number.to_string_lossy())?,
-            _ => (rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?, Table::default()),
+            _ => {
+                let listener = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+                Resumed { listener, files: None, table: Table::default() }
+            }
         };
+        let files = files.or_else(raise_limit_of_files);
         // Whoever connects is told by the kernel who listened last: this process, not who bound the socket.
         listen(&listener, BACKLOG)?;
         let directory = arguments.first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -83,6 +98,11 @@ impl Launcher {
             socket: Path::new(directory).join(SOCKET),
             removals,
             table,
+            starts: Starts::default(),
+            next: None,
+            files,
+            spare: spare(),
+            is_deaf: false,
             manager: None,
             was_met: false,
             is_abandoned: false,
@@ -94,10 +114,18 @@ impl Launcher {
 
     fn serve(mut self) -> io::Result<()> {
         while self.is_of_use() {
-            let [ends, removed, asked, called, writable] = self.wait()?;
+            let Happened { ends, removed, asked, called, writable, reports } = self.wait()?;
+            for outcome in self.starts.hear(&reports, Instant::now()) {
+                self.answer(outcome);
+            }
             if ends {
                 drain(&self.ends);
                 self.reap();
+            }
+            if self.starts.is_empty()
+                && let Some((program, args)) = self.next.take()
+            {
+                self.replace(&program, &args);
             }
             if removed {
                 drain(&self.removals);
@@ -122,47 +150,70 @@ impl Launcher {
         waits || remembers || self.manager.is_some() || self.table.any_runs()
     }
 
-    /// Which of these happened: a child ended, something was removed, a manager asks, one calls, it can be
-    /// written to. None of them: nobody came in time.
-    fn wait(&mut self) -> io::Result<[bool; 5]> {
+    fn wait(&mut self) -> io::Result<Happened> {
         let readable = PollFlags::IN;
-        let mut polled = vec![
-            PollFd::new(&self.ends, readable),
-            PollFd::new(&self.removals, readable),
-            PollFd::new(&self.listener, readable),
-        ];
+        // A start that is under way is told to nobody but who asked for it: a manager that comes hears of
+        // it when it is known whether there is a program. Whoever asks for too much at a time waits.
+        let listens = self.starts.is_empty() && !self.is_deaf;
+        let obeys = !self.starts.is_full() && self.next.is_none();
+        let mut polled =
+            vec![PollFd::new(&self.ends, readable), PollFd::new(&self.removals, readable)];
+        polled.extend(self.starts.reports().map(|report| PollFd::new(report, readable)));
+        let reports = 2..polled.len();
+        let listener = listens.then_some(polled.len());
+        polled.extend(listens.then(|| PollFd::new(&self.listener, readable)));
+        let socket = polled.len();
         if let Some(manager) = &self.manager {
-            let wanted =
-                if manager.outbox.is_empty() { readable } else { readable | PollFlags::OUT };
-            polled.push(PollFd::new(&manager.socket, wanted));
+            let writable =
+                if manager.outbox.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+            let wanted = if obeys { readable | writable } else { writable };
+            polled.extend((!wanted.is_empty()).then(|| PollFd::new(&manager.socket, wanted)));
         }
-        let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
-        let timeout = if self.was_met { None } else { Some(&patience) };
-        match poll(&mut polled, timeout) {
-            Ok(0) => {
-                self.was_met = true; // whoever started it is gone
-                return Ok([false; 5]);
-            }
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        let first = (!self.was_met).then_some(PATIENCE);
+        let late = self.starts.first_deadline();
+        let late = late.map(|at| at.saturating_duration_since(Instant::now()) + TICK);
+        let again = self.is_deaf.then_some(DEAF);
+        let timeout = [first, late, again].into_iter().flatten().min();
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: timeout.as_secs().cast_signed(),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        let count = match poll(&mut polled, timeout.as_ref()) {
+            Err(rustix::io::Errno::INTR) => return Ok(Happened::default()),
+            count => count?,
+        };
+        self.is_deaf = false;
+        if count == 0 {
+            self.was_met |= again.is_none(); // else whoever started it is gone
+            return Ok(Happened::default());
         }
         let happened = |index: usize, flags| {
             polled.get(index).is_some_and(|polled: &PollFd<'_>| polled.revents().intersects(flags))
         };
         let any = readable | PollFlags::HUP | PollFlags::ERR;
-        Ok([
-            happened(0, any),
-            happened(1, any),
-            happened(3, any),
-            happened(2, any),
-            happened(3, PollFlags::OUT),
-        ])
+        Ok(Happened {
+            ends: happened(0, any),
+            removed: happened(1, any),
+            asked: obeys && happened(socket, any),
+            called: listener.is_some_and(|at| happened(at, any)),
+            writable: happened(socket, PollFlags::OUT),
+            reports: reports.map(|at| happened(at, any)).collect(),
+        })
     }
 
     /// Takes the newest manager: there is one at a time, and an older one that is still connected has ended
     /// or lost the node.
     fn meet(&mut self) {
-        let Ok(socket) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
+        let accept = || accept_with(&self.listener, SocketFlags::CLOEXEC);
+        let accepted = match accept() {
+            Err(rustix::io::Errno::MFILE) if self.spare.take().is_some() => accept(),
+            accepted => accepted,
+        };
+        let Ok(socket) = accepted else {
+            // It is called still, and to look at once would find the same.
+            self.is_deaf = true;
+            return;
+        };
         let ours = |uid: rustix::process::Uid| uid == geteuid() || uid.is_root();
         if !sockopt::socket_peercred(&socket).is_ok_and(|peer| ours(peer.uid)) {
             return;
@@ -175,11 +226,12 @@ impl Launcher {
         }
         self.was_met = true;
         self.manager = Some(Manager { socket, outbox });
+        self.spare = self.spare.take().or_else(spare);
         self.flush();
     }
 
     fn introduce(&self, outbox: &mut Outbox) -> Result<(), ChannelError> {
-        let known = self.table.all();
+        let known = self.table.wanted();
         let welcome = Welcome {
             protocol: PROTOCOL,
             fettle: env!("CARGO_PKG_VERSION").to_owned(),
@@ -188,7 +240,7 @@ impl Launcher {
         };
         outbox.put(&Event::Welcome(welcome), None)?;
         for known in known {
-            let kept = known.kept.map(OwnedFd::try_clone).transpose()?;
+            let kept = known.kept.cloned();
             let known = Event::Known { launched: known.launched, ended: known.ended };
             outbox.put(&known, kept)?;
         }
@@ -201,6 +253,10 @@ impl Launcher {
         let (request, came): (Request, _) = receive(&manager.socket)?;
         match request {
             Request::Launch(program) => {
+                if self.starts.has(&program.launch) {
+                    return Ok(());
+                }
+                self.table.remember(&program.launch);
                 if let Some(known) = self.table.find(&program.launch) {
                     let launched = Event::Launched(known.launched);
                     let ended = known.ended.map(Event::Ended);
@@ -208,27 +264,44 @@ impl Launcher {
                     ended.iter().for_each(|ended| self.say(ended));
                     return Ok(());
                 }
-                match spawn(&program, came) {
-                    Ok((launched, kept)) => {
-                        self.table.insert(&launched, None, kept);
-                        self.say(&Event::Launched(launched));
+                match spawn(&program, came, self.files) {
+                    Ok(Spawned { launched, report, kept }) => {
+                        self.table.insert(&launched, None, kept.map(Rc::new));
+                        self.starts.add(launched, report, Instant::now());
                     }
                     Err(refused) => self.say(&Event::Refused(refused)),
                 }
             }
             Request::Signal { launch, signal, group } => self.signal(&launch, signal, group),
             Request::Acknowledge { launch } => self.table.acknowledge(&launch),
-            Request::Replace { program, args } => {
-                let error = replace(&program, &args, &self.listener, &self.table);
-                let errno = error.raw_os_error().unwrap_or(libc::EIO);
-                self.say(&Event::Refused(Refused {
-                    launch: String::new(),
-                    step: Step::Execute,
-                    errno,
-                }));
+            Request::Replace { program, args } if self.starts.is_empty() => {
+                self.replace(&program, &args);
             }
+            Request::Replace { program, args } => self.next = Some((program, args)),
         }
         Ok(())
+    }
+
+    fn replace(&mut self, program: &Word, args: &[Word]) {
+        let error = replace(program, args, &self.listener, self.files, &self.table);
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        self.say(&Event::Refused(Refused { launch: String::new(), step: Step::Execute, errno }));
+    }
+
+    /// Says how a start went.
+    fn answer(&mut self, outcome: Outcome) {
+        let refused = match outcome {
+            Outcome::Executes(launched) => return self.say(&Event::Launched(launched)),
+            Outcome::Failed(refused) => refused,
+            Outcome::Late(launched, refused) => {
+                // Not reaped, so the number is its own. What hangs in the kernel ends when it comes back.
+                let process = Pid::from_raw(launched.pid.cast_signed());
+                let _ = process.map(|process| kill_process(process, Signal::KILL));
+                refused
+            }
+        };
+        self.table.remove(&refused.launch);
+        self.say(&Event::Refused(refused));
     }
 
     fn signal(&self, launch: &str, signal: i32, group: bool) {
@@ -253,6 +326,9 @@ impl Launcher {
                         (None, None) => continue, // stopped or continued
                     };
                     let pid = pid.as_raw_nonzero().get().unsigned_abs();
+                    if let Some(outcome) = self.starts.reaped(pid) {
+                        self.answer(outcome);
+                    }
                     if let Some(ended) = self.table.ended(pid, end, now()) {
                         self.say(&Event::Ended(ended));
                     }
@@ -284,6 +360,37 @@ impl Launcher {
     }
 }
 
+/// What came while the launcher waited; nothing, if that was in vain.
+#[derive(Debug, Default)]
+struct Happened {
+    /// A child has ended.
+    ends: bool,
+    /// Something was removed beside the socket.
+    removed: bool,
+    /// The manager asks.
+    asked: bool,
+    /// A manager calls.
+    called: bool,
+    /// The manager can be written to.
+    writable: bool,
+    /// Which of the starts say something.
+    reports: Vec<bool>,
+}
+
+/// Takes as many descriptors as it may, one for each program that notifies. Gives the limit of before, which
+/// is that of the programs. `None`: it is as it was.
+fn raise_limit_of_files() -> Option<Limit> {
+    let before = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: before.maximum, ..before }).ok()?;
+    let resource = libc::RLIMIT_NOFILE;
+    Some(Limit { resource, soft: before.current, hard: before.maximum })
+}
+
+/// A number of a descriptor that is kept free by being taken.
+fn spare() -> Option<OwnedFd> {
+    std::fs::File::open("/dev/null").ok().map(OwnedFd::from)
+}
+
 /// What it says does not matter: what is so is looked at.
 fn drain(descriptor: &OwnedFd) {
     let mut buffer = [0; 4096];
@@ -297,5 +404,9 @@ fn now() -> i64 {
 
 /// How long it waits for the first manager.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Before a caller who could not be heard is heard again, if nothing else happens.
+const DEAF: Duration = Duration::from_secs(1);
+/// Added to a wait for a deadline, which is over then.
+const TICK: Duration = Duration::from_millis(1);
 /// How long it waits for the rest of a message.
 const PATIENCE_WITHIN: Duration = Duration::from_secs(10);

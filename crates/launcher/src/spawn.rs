@@ -1,22 +1,36 @@
 //! From a request with descriptors to a process. Owns what is checked before the process is made; the
 //! making is `sys`'s.
 
-use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::message::{Launched, Program, Refused, Step, Word};
+use crate::channel::Came;
+use crate::message::{Launched, Limit, Program, Refused, Step, Word};
 use crate::sys::{self, Failed, Start};
 
-/// Makes the process. Gives the descriptor that is to be kept, too.
+/// A process on its way to execute its program.
+pub(crate) struct Spawned {
+    pub(crate) launched: Launched,
+    /// See [`sys::spawn`].
+    pub(crate) report: OwnedFd,
+    /// What is to be kept for the manager.
+    pub(crate) kept: Option<OwnedFd>,
+}
+
+/// Makes the process. `files` is the limit of open files that it has if nobody says another: the launcher
+/// raised its own.
 pub(crate) fn spawn(
     program: &Program,
-    mut came: VecDeque<OwnedFd>,
-) -> Result<(Launched, Option<OwnedFd>), Refused> {
+    came: Came,
+    files: Option<Limit>,
+) -> Result<Spawned, Refused> {
     let launch = &program.launch;
     let refused = |(step, errno): Failed| Refused { launch: launch.clone(), step, errno };
-    let mut next = || came.pop_front().ok_or((Step::Request, libc::EBADF)).map_err(refused);
+    let Came { mut descriptors, is_cut } = came;
+    // What is missing was not sent, or there was no number left for it here.
+    let missing = if is_cut { libc::EMFILE } else { libc::EBADF };
+    let mut next = || descriptors.pop_front().ok_or((Step::Request, missing)).map_err(refused);
     let (stdout, stderr) = (next()?, next()?);
     let group = program.in_group.then(&mut next).transpose()?;
     let joins: Vec<_> = (0..program.joins).map(|_| next()).collect::<Result<_, _>>()?;
@@ -32,7 +46,8 @@ pub(crate) fn spawn(
     let mut args = vec![path.clone()];
     args.extend(texts(&program.args)?);
     let score = program.oom_score.map(|score| CString::new(score.to_string()).unwrap_or_default());
-    let pid = sys::spawn(&Start {
+    let limits: Vec<Limit> = files.into_iter().chain(program.limits.iter().copied()).collect();
+    let (pid, report) = sys::spawn(&Start {
         program: &path,
         args: &args,
         env: &texts(&program.env)?,
@@ -42,13 +57,14 @@ pub(crate) fn spawn(
         stderr: stderr.as_fd(),
         group: group.as_ref().map(AsFd::as_fd),
         joins: &joins.iter().map(AsFd::as_fd).collect::<Vec<_>>(),
-        limits: &program.limits,
+        limits: &limits,
         oom_score: score.as_deref(),
     })
     .map_err(refused)?;
     // It is not reaped yet, so the number is its own, whether it still runs or not.
     let start_ticks = start_ticks(pid).unwrap_or_default();
-    Ok((Launched { launch: launch.clone(), pid, start_ticks }, kept))
+    let launched = Launched { launch: launch.clone(), pid, start_ticks };
+    Ok(Spawned { launched, report, kept })
 }
 
 /// Field 22 of `/proc/<pid>/stat`; the second is a name in brackets that may hold anything.

@@ -13,6 +13,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+use rustix::pipe::{PipeFlags, pipe_with};
+
 use crate::message::{End, Limit, Step};
 
 /// Everything that a process begins with, in the form that the kernel takes.
@@ -38,11 +40,13 @@ pub(crate) struct Start<'a> {
 /// What failed, and the system's error.
 pub(crate) type Failed = (Step, i32);
 
-/// Makes a process and waits until it executes its program: a session of its own, the default action for
-/// every signal that was ignored, none blocked, no descriptor but its three streams.
-pub(crate) fn spawn(start: &Start<'_>) -> Result<u32, Failed> {
-    let process = |error: io::Error| (Step::Process, error.raw_os_error().unwrap_or(libc::EIO));
-    let (mut report, reporter) = io::pipe().map_err(process)?;
+/// Makes a process that goes on by itself to execute its program: a session of its own, the default action
+/// for every signal that was ignored, none blocked, no descriptor but its three streams. What comes with
+/// its number is never waited for: it is closed when the program is executed, or says what [`failed`].
+pub(crate) fn spawn(start: &Start<'_>) -> Result<(u32, OwnedFd), Failed> {
+    let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+    let pipe = pipe_with(flags);
+    let (report, reporter) = pipe.map_err(|error| (Step::Process, error.raw_os_error()))?;
     let args = pointers(start.args);
     let env = pointers(start.env);
     let limits: Vec<_> = start.limits.iter().map(of_limit).collect();
@@ -60,26 +64,18 @@ pub(crate) fn spawn(start: &Start<'_>) -> Result<u32, Failed> {
         }
         made => made.map(|pid| (pid, None)),
     };
-    let pid = match forked {
+    match forked {
         Ok((0, enters)) => child.run(enters),
-        Ok((pid, _)) => pid.unsigned_abs(),
-        Err(errno) => return Err((Step::Process, errno)),
-    };
-    drop(reporter);
-    let mut said = [0; 8];
-    match io::Read::read_exact(&mut report, &mut said) {
-        // Closed by a successful execve: nobody said anything.
-        Err(_) => Ok(pid),
-        Ok(()) => {
-            let [a, b, c, d, e, f, g, h] = said;
-            let pid = pid.cast_signed();
-            // SAFETY: plain numbers; the child is ours, has called _exit, and is not reaped by others.
-            unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
-            let step = STEPS.get(u32::from_le_bytes([a, b, c, d]) as usize);
-            let step = step.copied().unwrap_or(Step::Process);
-            Err((step, i32::from_le_bytes([e, f, g, h])))
-        }
+        Ok((pid, _)) => Ok((pid.unsigned_abs(), report)),
+        Err(errno) => Err((Step::Process, errno)),
     }
+}
+
+/// What a process says that cannot execute its program.
+pub(crate) fn failed(said: [u8; 8]) -> Failed {
+    let [a, b, c, d, e, f, g, h] = said;
+    let step = STEPS.get(u32::from_le_bytes([a, b, c, d]) as usize);
+    (step.copied().unwrap_or(Step::Process), i32::from_le_bytes([e, f, g, h]))
 }
 
 /// A copy of this process, which begins in this control group: 0 in the copy, its number in the original.

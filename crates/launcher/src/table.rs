@@ -19,6 +19,8 @@ struct Entry<K> {
     start_ticks: u64,
     ended: Option<(End, i64)>,
     kept: Option<K>,
+    /// Is it to be forgotten at its end, of which nobody is told?
+    is_forgotten: bool,
 }
 
 /// One launch, as it is told and handed over.
@@ -27,6 +29,7 @@ pub(crate) struct Known<'a, K> {
     pub(crate) launched: Launched,
     pub(crate) ended: Option<Ended>,
     pub(crate) kept: Option<&'a K>,
+    pub(crate) is_forgotten: bool,
 }
 
 impl<K> Default for Table<K> {
@@ -44,7 +47,7 @@ impl<K> Table<K> {
         if ended.is_none() {
             self.running.insert(pid, launch.clone());
         }
-        self.entries.insert(launch, Entry { pid, start_ticks, ended, kept });
+        self.entries.insert(launch, Entry { pid, start_ticks, ended, kept, is_forgotten: false });
     }
 
     /// The launch of this name.
@@ -57,19 +60,45 @@ impl<K> Table<K> {
         self.entries.get(launch).filter(|entry| entry.ended.is_none()).map(|entry| entry.pid)
     }
 
-    /// This process was reaped. `None`: it is none of ours, but one that a program left behind.
+    /// This process was reaped. `None`: it is none of ours, but one that a program left behind, or one that
+    /// nobody wants to hear of.
     pub(crate) fn ended(&mut self, pid: u32, end: End, at: i64) -> Option<Ended> {
         let launch = self.running.remove(&pid)?;
         let entry = self.entries.get_mut(&launch)?;
+        if entry.is_forgotten {
+            self.entries.remove(&launch);
+            return None;
+        }
         entry.ended = Some((end, at));
         Some(Ended { launch: launch.to_string(), end, at })
     }
 
-    /// The end of this launch is recorded elsewhere. One that runs stays.
+    /// The end of this launch is recorded elsewhere, or will be of no use to anybody. One that runs stays
+    /// until then.
     pub(crate) fn acknowledge(&mut self, launch: &str) {
-        if self.entries.get(launch).is_some_and(|entry| entry.ended.is_some()) {
-            self.entries.remove(launch);
+        match self.entries.get_mut(launch) {
+            Some(entry) if entry.ended.is_none() => entry.is_forgotten = true,
+            _ => drop(self.entries.remove(launch)),
         }
+    }
+
+    /// Somebody wants to hear of this launch after all.
+    pub(crate) fn remember(&mut self, launch: &str) {
+        if let Some(entry) = self.entries.get_mut(launch) {
+            entry.is_forgotten = false;
+        }
+    }
+
+    /// This launch made no program in the end. Its process may be there until it is reaped.
+    pub(crate) fn remove(&mut self, launch: &str) {
+        if let Some(entry) = self.entries.remove(launch) {
+            self.running.remove(&entry.pid);
+        }
+    }
+
+    /// All that is known, for whoever is to hear of it.
+    pub(crate) fn wanted(&self) -> Vec<Known<'_, K>> {
+        self.all().filter(|known| !known.is_forgotten).collect()
     }
 
     /// All that is known.
@@ -90,10 +119,10 @@ impl<K> Table<K> {
 
 impl<K> Entry<K> {
     fn known(&self, launch: &str) -> Known<'_, K> {
-        let Entry { pid, start_ticks, .. } = *self;
+        let Entry { pid, start_ticks, is_forgotten, .. } = *self;
         let ended = self.ended.map(|(end, at)| Ended { launch: launch.into(), end, at });
         let launched = Launched { launch: launch.into(), pid, start_ticks };
-        Known { launched, ended, kept: self.kept.as_ref() }
+        Known { launched, ended, kept: self.kept.as_ref(), is_forgotten }
     }
 }
 
@@ -110,8 +139,6 @@ mod tests {
     fn an_end_is_told_again_until_it_is_acknowledged() {
         let mut table = Table::<()>::default();
         table.insert(&launched(1, 100), None, None);
-        table.acknowledge("1");
-        assert_eq!(table.running("1"), Some(100), "one that runs is not forgotten");
         let ended = table.ended(100, End::Code(3), 7);
         assert_eq!(ended, Some(Ended { launch: "1".into(), end: End::Code(3), at: 7 }));
         assert_eq!(table.find("1").unwrap().ended, ended);
@@ -119,6 +146,17 @@ mod tests {
         table.acknowledge("1");
         table.acknowledge("1");
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn one_that_is_acknowledged_while_it_runs_is_forgotten_at_its_end_and_nobody_is_told() {
+        let mut table = Table::<()>::default();
+        table.insert(&launched(1, 100), None, None);
+        table.acknowledge("1");
+        assert_eq!(table.running("1"), Some(100), "it can still be killed");
+        assert!(table.wanted().is_empty() && table.all().len() == 1);
+        assert_eq!(table.ended(100, End::Signal(9), 7), None);
+        assert!(table.is_empty() && !table.any_runs());
     }
 
     #[test]
@@ -136,31 +174,39 @@ mod tests {
             steps in prop::collection::vec((0u8..3, 0u8..6, 0u32..4), 0..80)
         ) {
             let mut table = Table::<()>::default();
-            let mut facts: Vec<(u8, u32, bool)> = Vec::new(); // launch, pid, ended
+            let mut facts: Vec<(u8, u32, bool, bool)> = Vec::new(); // launch, pid, ended, forgotten
             for (at, (step, launch, pid)) in steps.into_iter().enumerate() {
                 let at = i64::try_from(at).unwrap();
                 match step {
                     0 => {
-                        let taken = facts.iter().any(|(l, p, ended)| *l == launch || (*p == pid && !ended));
+                        let taken = facts.iter().any(|(l, p, ended, _)| *l == launch || (*p == pid && !ended));
                         if !taken {
                             table.insert(&launched(launch, pid), None, None);
-                            facts.push((launch, pid, false));
+                            facts.push((launch, pid, false, false));
                         }
                     }
                     1 => {
-                        let fact = facts.iter_mut().find(|(_, p, ended)| *p == pid && !ended);
-                        let ended = table.ended(pid, End::Code(0), at);
-                        prop_assert_eq!(ended.map(|e| e.launch), fact.as_ref().map(|(l, ..)| l.to_string()));
-                        if let Some((_, _, ended)) = fact { *ended = true }
+                        let found = facts.iter().position(|(_, p, ended, _)| *p == pid && !ended);
+                        let ended = table.ended(pid, End::Code(0), at).map(|ended| ended.launch);
+                        let told = found.map(|at| facts[at]).filter(|(.., forgotten)| !forgotten);
+                        prop_assert_eq!(ended, told.map(|(launch, ..)| launch.to_string()));
+                        match (found, told) {
+                            (Some(at), Some(_)) => facts[at].2 = true,
+                            (Some(at), None) => drop(facts.remove(at)),
+                            (None, _) => {}
+                        }
                     }
                     _ => {
                         table.acknowledge(&launch.to_string());
-                        facts.retain(|(l, _, ended)| *l != launch || !ended);
+                        facts.retain(|(l, _, ended, _)| *l != launch || !ended);
+                        facts.iter_mut().filter(|(l, ..)| *l == launch).for_each(|fact| fact.3 = true);
                     }
                 }
                 prop_assert_eq!(table.all().len(), facts.len());
-                prop_assert_eq!(table.any_runs(), facts.iter().any(|(_, _, ended)| !ended));
-                for (launch, pid, ended) in &facts {
+                let wanted = facts.iter().filter(|(.., forgotten)| !forgotten).count();
+                prop_assert_eq!(table.wanted().len(), wanted);
+                prop_assert_eq!(table.any_runs(), facts.iter().any(|(_, _, ended, _)| !ended));
+                for (launch, pid, ended, _) in &facts {
                     let running = table.running(&launch.to_string());
                     prop_assert_eq!(running, (!ended).then_some(*pid));
                 }

@@ -1,116 +1,16 @@
-//! A real launcher, real programs.
-
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+//! Programs from their beginning to their end.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use launcher::{
-    Connection, End, Ended, Event, Known, Launched, Limit, Program, Refused, Request, Step, Way,
-    end_of,
+    Connection, End, Ended, Event, Launched, Limit, Refused, Request, Step, Way, end_of,
 };
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, test_kill_process};
+use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open, test_kill_process};
 
-/// A node of its own: a directory for the socket, one for what programs print.
-struct Node {
-    directory: tempfile::TempDir,
-}
-
-impl Node {
-    fn new() -> Node {
-        Node { directory: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn way(&self) -> Way {
-        let program = env!("CARGO_BIN_EXE_launch-programs").into();
-        Way { directory: self.directory.path().to_owned(), program, args: Vec::new() }
-    }
-
-    fn reach(&self) -> (Connection, Vec<Known>) {
-        Connection::reach(&self.way()).unwrap()
-    }
-
-    /// A shell that runs this, with its output in the file `out`.
-    fn shell(&self, launch: &str, script: &str) -> Program {
-        Program {
-            launch: launch.into(),
-            program: "/bin/sh".into(),
-            args: vec!["-c".into(), script.into()],
-            env: vec!["PATH=/usr/bin:/bin".into()],
-            directory: self.directory.path().into(),
-            limits: Vec::new(),
-            oom_score: None,
-            in_group: false,
-            joins: 0,
-            keeps: false,
-        }
-    }
-
-    fn launch(&self, connection: &Connection, program: Program) -> Event {
-        self.launch_with(connection, program, &[])
-    }
-
-    fn launch_with(&self, connection: &Connection, program: Program, more: &[&OwnedFd]) -> Event {
-        let open = || {
-            OwnedFd::from(File::options().create(true).append(true).open(self.path("out")).unwrap())
-        };
-        let (out, err) = (open(), open());
-        let mut descriptors = vec![out.as_fd(), err.as_fd()];
-        descriptors.extend(more.iter().map(|descriptor| descriptor.as_fd()));
-        connection.send(&Request::Launch(program.into()), &descriptors).unwrap();
-        connection.receive().unwrap()
-    }
-
-    fn printed(&self) -> String {
-        std::fs::read_to_string(self.path("out")).unwrap()
-    }
-}
-
-fn launched(event: Event) -> Launched {
-    match event {
-        Event::Launched(launched) => launched,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn ended(connection: &Connection) -> Ended {
-    match connection.receive().unwrap() {
-        Event::Ended(ended) => ended,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn pid(number: u32) -> Pid {
-    Pid::from_raw(number.cast_signed()).unwrap()
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..3000 {
-        if is_so() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("{what}: not within thirty seconds");
-}
-
-fn runs(number: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
-}
-
-/// Waits for the end of a launcher, which may be a zombie of ours.
-fn gone(number: u32) {
-    wait_until("the launcher ends", || !runs(number));
-}
+use crate::node::{Node, ended, gone, launched, pid, runs, wait_until};
 
 #[test]
 fn a_program_begins_with_what_was_asked_for_and_nothing_of_ours() {
