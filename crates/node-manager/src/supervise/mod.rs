@@ -6,6 +6,7 @@ mod handle;
 mod health;
 mod launch;
 mod launcher;
+mod launches;
 mod means;
 mod owner;
 mod prepare;

@@ -15,7 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use wire::serve::blocking;
 
-use super::launcher::{Fate, FateOf, Launcher, Made};
+use super::launcher::{Launcher, Made};
+use super::launches::{Fate, FateOf};
 use crate::event::Event;
 use crate::node::now;
 use crate::record::ProcessRecord;

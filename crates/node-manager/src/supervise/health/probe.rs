@@ -15,7 +15,8 @@ use model::policy::{Argv, Port, Probe};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::super::launcher::{FateOf, Launcher};
+use super::super::launcher::Launcher;
+use super::super::launches::FateOf;
 
 /// A question with everything that it takes to ask it.
 #[derive(Debug)]

@@ -4,18 +4,20 @@
 //! There is one thread that listens to the launcher. If the launcher is lost, everybody who waits hears
 //! that, and the next launch starts another one; programs are not lost with it.
 
-use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use launcher::{
     ChannelError, Connection, Ended, Event, Known, Launched, Program, ReachError, Refused, Request,
     Step, Way,
 };
 use model::LaunchId;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use wire::serve::brief;
+
+use super::launches::{Fate, Launch, State};
 
 /// The way to the launcher of this node.
 #[derive(Debug, Clone)]
@@ -29,39 +31,6 @@ struct Shared {
     state: Mutex<State>,
     /// Held by whoever looks for a launcher or starts one.
     reaching: Mutex<()>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    connection: Option<Arc<Connection>>,
-    launches: HashMap<LaunchId, Launch>,
-}
-
-/// A launch that has not been acknowledged.
-#[derive(Debug)]
-struct Launch {
-    /// Who waits for it to be made.
-    asked: Option<oneshot::Sender<Result<Launched, Unmade>>>,
-    made: Option<Launched>,
-    /// What the launcher kept for its owner.
-    kept: Option<OwnedFd>,
-    fate: Arc<Fate>,
-}
-
-/// How a launch ends; empty until that is known.
-#[derive(Debug, Default)]
-pub(super) struct Fate {
-    end: OnceLock<FateOf>,
-    told: Notify,
-}
-
-/// What became of a program.
-#[derive(Debug, Clone)]
-pub(super) enum FateOf {
-    /// It has ended.
-    Ended(Ended),
-    /// The launcher is gone, and with it what it would have said. The program may still run.
-    LauncherLost,
 }
 
 /// A program that was made.
@@ -117,29 +86,6 @@ impl Asked {
     }
 }
 
-impl Fate {
-    /// Waits until it is known.
-    pub(super) async fn known(&self) -> &FateOf {
-        loop {
-            let told = self.told.notified();
-            if let Some(end) = self.end.get() {
-                return end;
-            }
-            told.await;
-        }
-    }
-
-    /// What is known now.
-    pub(super) fn now(&self) -> Option<&FateOf> {
-        self.end.get()
-    }
-
-    fn tell(&self, end: FateOf) {
-        let _ = self.end.set(end); // the first word holds
-        self.told.notify_waiters();
-    }
-}
-
 impl Launcher {
     /// The way to the launcher that an earlier manager of this node left running, if there is one; else to
     /// none yet. One that is another program than `way` says is replaced by it. Blocking.
@@ -181,17 +127,41 @@ impl Launcher {
         program: Program,
         descriptors: &[OwnedFd],
     ) -> Result<Asked, ReachError> {
-        let connection = self.shared.reach()?;
+        let request = Request::Launch(Box::new(program));
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        for _ in 0..ATTEMPTS {
+            let connection = self.shared.reach()?;
+            if let Some(asked) = self.ask_by(&connection, launch, &request, &descriptors) {
+                return Ok(asked);
+            }
+        }
+        Err(ReachError::Silent(ChannelError::Closed))
+    }
+
+    /// `None`: this connection is lost already, and whoever would tell of that has done so.
+    fn ask_by(
+        &self,
+        connection: &Arc<Connection>,
+        launch: LaunchId,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Option<Asked> {
         let (asked, answer) = oneshot::channel();
         let fate = Arc::<Fate>::default();
         let new = Launch { asked: Some(asked), made: None, kept: None, fate: fate.clone() };
-        self.shared.state().launches.insert(launch, new);
-        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        let sent = connection.send(&Request::Launch(Box::new(program)), &descriptors);
-        if sent.is_err() {
-            connection.close(); // the listener tells everybody, this one too
+        {
+            let mut state = self.shared.state();
+            if !state.is_over(connection) {
+                return None;
+            }
+            state.launches.insert(launch, new);
         }
-        Ok(Asked { answer, fate })
+        if connection.send(request, descriptors).is_err() {
+            connection.close();
+            // Half a request makes no program. Without its entry it is answered: lost.
+            self.shared.state().launches.remove(&launch);
+        }
+        Some(Asked { answer, fate })
     }
 
     /// Sends a signal to a program that has not ended, and to its process group. Blocking.
@@ -295,91 +265,35 @@ impl Shared {
         connection
     }
 
-    /// The connection has ended: the launcher was replaced, or it is gone.
-    fn lost(self: &Arc<Self>, connection: &Arc<Connection>) {
+    /// The connection has ended: the launcher was replaced, or it is gone, or it is busy. Is that dealt with?
+    /// One that is busy is to be looked for again, for it knows how programs ended.
+    fn look_again(self: &Arc<Self>, connection: &Arc<Connection>) -> bool {
         let _one = self.reaching.lock().unwrap_or_else(PoisonError::into_inner);
         {
             let mut state = self.state();
-            if !state.connection.as_ref().is_some_and(|now| Arc::ptr_eq(now, connection)) {
-                return;
+            if state.is_over(connection) {
+                state.connection = None;
             }
-            state.connection = None;
+            if state.connection.is_some() {
+                return true; // somebody else has found it
+            }
         }
         match Connection::find(&self.way) {
             Ok(Some((connection, known))) => {
                 self.take(connection, known);
+                true
             }
             Ok(None) => {
                 tracing::error!("the launcher is gone; its programs run on");
                 self.state().learn(Vec::new());
+                true
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the launcher is lost");
-                self.state().learn(Vec::new());
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the launcher does not answer; it is looked for again");
+                false
             }
         }
-    }
-}
-
-impl State {
-    /// This is all that the launcher knows: what else was asked for, it has never heard of or forgotten.
-    fn learn(&mut self, known: Vec<Known>) {
-        let mut before = std::mem::take(&mut self.launches);
-        for Known { launched, ended, kept } in known {
-            let Ok(id) = launched.launch.parse() else { continue };
-            let mut launch = before.remove(&id).unwrap_or_else(Launch::unasked);
-            launch.made(launched);
-            launch.kept = kept;
-            if let Some(ended) = ended {
-                launch.fate.tell(FateOf::Ended(ended));
-            }
-            self.launches.insert(id, launch);
-        }
-        for launch in before.into_values() {
-            launch.fate.tell(FateOf::LauncherLost);
-            if let Some(asked) = launch.asked {
-                let _ = asked.send(Err(Unmade::Lost(ChannelError::Closed))); // may have left
-            }
-        }
-    }
-
-    fn hear(&mut self, event: Event) {
-        match event {
-            Event::Launched(launched) => {
-                if let Some(launch) = self.find(&launched.launch) {
-                    launch.made(launched);
-                }
-            }
-            Event::Refused(refused) => {
-                let found = refused.launch.parse().ok().and_then(|id| self.launches.remove(&id));
-                if let Some(asked) = found.and_then(|launch| launch.asked) {
-                    let _ = asked.send(Err(Unmade::Refused(refused)));
-                }
-            }
-            Event::Ended(ended) => {
-                if let Some(launch) = self.find(&ended.launch) {
-                    launch.fate.tell(FateOf::Ended(ended));
-                }
-            }
-            Event::Welcome(_) | Event::Known { .. } => {} // heard where the connection is made
-        }
-    }
-
-    fn find(&mut self, launch: &str) -> Option<&mut Launch> {
-        self.launches.get_mut(&launch.parse().ok()?)
-    }
-}
-
-impl Launch {
-    fn unasked() -> Launch {
-        Launch { asked: None, made: None, kept: None, fate: Arc::default() }
-    }
-
-    fn made(&mut self, launched: Launched) {
-        if let Some(asked) = self.asked.take() {
-            let _ = asked.send(Ok(launched.clone())); // may have left
-        }
-        self.made = Some(launched);
     }
 }
 
@@ -397,12 +311,27 @@ fn listen(shared: &Weak<Shared>, connection: &Arc<Connection>) {
         let heard = connection.receive();
         let Some(shared) = shared.upgrade() else { return };
         match heard {
-            Ok(event) => shared.state().hear(event),
+            Ok(event) => {
+                let unwanted = shared.state().hear(event);
+                if let Some(Ended { launch, .. }) = unwanted {
+                    shared.say(&Request::Acknowledge { launch });
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "the connection to the launcher has ended");
-                return shared.lost(connection);
+                break;
             }
         }
+    }
+    let mut pause = FIRST_PAUSE;
+    // Not held during a pause: the manager may end.
+    while let Some(shared) = shared.upgrade() {
+        if shared.look_again(connection) {
+            return;
+        }
+        drop(shared);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -413,3 +342,12 @@ fn wait_for_refusal(connection: &Connection) -> Result<Refused, ChannelError> {
         }
     }
 }
+
+/// How often a connection may be lost between its making and its use.
+const ATTEMPTS: usize = 5;
+/// Before a launcher that does not answer is looked for the second time; twice as long before each other.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;
