@@ -20,6 +20,7 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::disk::{Disk, Making, staging_name};
 use crate::error::{DiskError, Refused, Verb};
 use crate::place::{self, At};
+use crate::redo::Became;
 use crate::resolve::if_there;
 
 /// A file in `staging/`. [`Write`] appends; every call is one system call, so hand over large pieces
@@ -214,11 +215,11 @@ impl StagedFile {
     pub fn publish(self, to: &Path, mode: u32, then: IfExists) -> Result<Published, DiskError> {
         let disk = self.disk.clone();
         disk.make_parent_last(to)?;
-        let published = disk.on(Verb::Publish, to, || self.publish_to(to, mode, then))?;
-        if published == Published::New {
-            disk.settle(to)?;
-        }
-        Ok(published)
+        disk.settling(to, || {
+            let published = disk.on(Verb::Publish, to, || self.publish_to(to, mode, then))?;
+            let is_new = published == Published::New;
+            Ok((published, if is_new { Became::Other } else { Became::Same }))
+        })
     }
 
     /// Removes the file, a resumable one too. That it is gone is not synced.

@@ -45,6 +45,10 @@ impl Disk {
     /// the caller, who may hold up others until here and not longer. Absent ones are passed over. After
     /// `Ok` all the names are gone for good; after an error, some may be.
     pub fn throw_away(&self, paths: &[PathBuf]) -> Result<Vec<Thrown>, DiskError> {
+        self.settling_all(paths, || self.throw_each(paths))
+    }
+
+    fn throw_each(&self, paths: &[PathBuf]) -> Result<Vec<Thrown>, DiskError> {
         let mut thrown = Vec::new();
         let mut renamed_in: Option<(&Path, OwnedFd)> = None;
         let sync = |(path, dir): (&Path, OwnedFd)| {
@@ -67,22 +71,16 @@ impl Disk {
             renamed_in = Some((parent, dir));
         }
         renamed_in.map_or(Ok(()), sync)?;
-        paths.iter().try_for_each(|path| self.settle(path))?;
         Ok(thrown)
     }
 
     /// Throws a file or a whole tree away. After `Ok` it is gone for good; an absent one is fine.
     /// Read-only directories are opened for it. Open files keep working for those who have them.
     pub fn discard(&self, path: &Path) -> Result<(), DiskError> {
-        let thrown = self.on(Verb::Discard, path, || {
-            let Some((dir, name)) = if_there(self.open_parent(path))? else { return Ok(None) };
-            let thrown = if_there(self.throw(dir.as_fd(), name))?;
-            // Before anything is deleted: a power cut must not show half of it under the old name.
-            self.inner.gate.sync_dir(dir.as_fd())?;
-            Ok(thrown)
-        })?;
-        self.settle(path)?;
-        thrown.map_or(Ok(()), |name| self.on(Verb::Discard, path, || self.delete(name)))
+        // Before anything is deleted: a power cut must not show half of it under the old name.
+        let thrown = self.throw_away(&[path.to_owned()])?;
+        let delete = |thrown: Thrown| self.on(Verb::Discard, path, || self.delete(thrown.name));
+        thrown.into_iter().try_for_each(delete)
     }
 
     /// Deletes what lies in `trash/`: for a process that starts. What cannot be deleted keeps nothing else.

@@ -12,6 +12,7 @@ use super::{Disk, Making, Replacement, read};
 use crate::error::{DiskError, Refused, Verb};
 use crate::lock::{Lock, LockMode};
 use crate::place::{self, At};
+use crate::redo::Became;
 use crate::resolve::{if_there, open_child, plain_names, unless_there};
 use crate::stage::{IfExists, Published};
 
@@ -46,7 +47,6 @@ impl Disk {
 
     /// Without a log.
     pub(crate) fn replace_by_itself(&self, one: &Replacement<'_>) -> Result<(), DiskError> {
-        self.make_parent_last(one.path)?;
         self.on(Verb::Replace, one.path, || {
             let staged = self.stage_bytes(one.bytes)?;
             staged.publish_to(one.path, one.mode, IfExists::Replace).map(drop)
@@ -54,7 +54,7 @@ impl Disk {
     }
 
     /// Like [`Disk::replace`] for what is true within one boot only: every reader sees it whole,
-    /// nothing is promised after a power cut.
+    /// nothing is promised after a power cut. Not for a file that [`Disk::replace`] is used for too.
     pub fn replace_unsynced(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
         self.on(Verb::Replace, path, || self.stage_bytes(bytes)?.publish_unsynced(path, mode))
     }
@@ -73,29 +73,32 @@ impl Disk {
     /// looked at. A link that says this already is still made sure of.
     pub fn point(&self, link: &Path, target: &Path) -> Result<(), DiskError> {
         self.make_parent_last(link)?;
-        let was_a_link = self.on(Verb::Point, link, || {
-            let (dir, name) = self.open_parent(link)?;
-            let present = match if_there(read::stat(dir.as_fd(), name))? {
-                Some(stat) if stat.kind == super::Kind::Link => {
-                    if_there(read::link_target(dir.as_fd(), name))?
+        self.settling(link, || {
+            self.on(Verb::Point, link, || {
+                let (dir, name) = self.open_parent(link)?;
+                let present = match if_there(read::stat(dir.as_fd(), name))? {
+                    Some(stat) if stat.kind == super::Kind::Link => {
+                        if_there(read::link_target(dir.as_fd(), name))?
+                    }
+                    _ => None,
+                };
+                if present.as_deref() != Some(target) {
+                    let (staged, ()) = self.under_fresh_name(|fresh| {
+                        self.gate().symlink(target.as_os_str(), self.staging(), fresh)
+                    })?;
+                    let renamed =
+                        self.gate().rename(self.staging(), &staged, dir.as_fd(), name, false);
+                    if renamed.is_err() {
+                        // What cannot be removed now is removed by `empty_staging`.
+                        let _ = self.gate().unlink(self.staging(), &staged);
+                    }
+                    renamed?;
                 }
-                _ => None,
-            };
-            if present.as_deref() != Some(target) {
-                let (staged, ()) = self.under_fresh_name(|fresh| {
-                    self.gate().symlink(target.as_os_str(), self.staging(), fresh)
-                })?;
-                let renamed = self.gate().rename(self.staging(), &staged, dir.as_fd(), name, false);
-                if renamed.is_err() {
-                    // What cannot be removed now is removed by `empty_staging`.
-                    let _ = self.gate().unlink(self.staging(), &staged);
-                }
-                renamed?;
-            }
-            self.gate().sync_dir(dir.as_fd())?;
-            Ok(present.is_some())
-        })?;
-        if was_a_link { self.settle_link(link) } else { self.settle(link) }
+                self.gate().sync_dir(dir.as_fd())?;
+                let became = if present.is_some() { Became::LinkAgain } else { Became::Other };
+                Ok(((), became))
+            })
+        })
     }
 
     /// Gives the file `from` the further name `to`. If `to` is the same file already, that is fine;
@@ -130,61 +133,69 @@ impl Disk {
     ) -> Result<bool, DiskError> {
         self.make_last(from)?;
         self.make_parent_last(to)?;
-        let is_changed = self.on(Verb::Link, to, || {
-            let (from_dir, from_name) = self.open_parent(from)?;
-            let (to_dir, to_name) = self.open_parent(to)?;
-            let is = if_there(read::stat(to_dir.as_fd(), to_name))?.map(|stat| stat.ino);
-            let is_to_change = is != Some(read::stat(from_dir.as_fd(), from_name)?.ino);
-            if is_to_change {
-                let linked = self.under_fresh_name(|fresh| {
-                    self.gate().link(from_dir.as_fd(), from_name, self.staging(), fresh)
-                });
-                let (staged, ()) = match linked {
-                    Err(error) if error.raw_os_error() == Some(Errno::MLINK.raw_os_error()) => {
-                        let to = (to_dir.as_fd(), to_name);
-                        return Ok(copy() && self.copy_over((from_dir.as_fd(), from_name), to)?);
+        self.settling(to, || {
+            self.on(Verb::Link, to, || {
+                let (from_dir, from_name) = self.open_parent(from)?;
+                let (to_dir, to_name) = self.open_parent(to)?;
+                let is = if_there(read::stat(to_dir.as_fd(), to_name))?.map(|stat| stat.ino);
+                let is_to_change = is != Some(read::stat(from_dir.as_fd(), from_name)?.ino);
+                if is_to_change {
+                    let linked = self.under_fresh_name(|fresh| {
+                        self.gate().link(from_dir.as_fd(), from_name, self.staging(), fresh)
+                    });
+                    let (staged, ()) = match linked {
+                        Err(error) if error.raw_os_error() == Some(Errno::MLINK.raw_os_error()) => {
+                            let to = (to_dir.as_fd(), to_name);
+                            let copied =
+                                copy() && self.copy_over((from_dir.as_fd(), from_name), to)?;
+                            return Ok((copied, if copied { Became::Other } else { Became::Same }));
+                        }
+                        linked => linked?,
+                    };
+                    let renamed =
+                        self.gate().rename(self.staging(), &staged, to_dir.as_fd(), to_name, false);
+                    if renamed.is_err() {
+                        // What cannot be removed now is removed by `empty_staging`.
+                        let _ = self.gate().unlink(self.staging(), &staged);
                     }
-                    linked => linked?,
-                };
-                let renamed =
-                    self.gate().rename(self.staging(), &staged, to_dir.as_fd(), to_name, false);
-                if renamed.is_err() {
-                    // What cannot be removed now is removed by `empty_staging`.
-                    let _ = self.gate().unlink(self.staging(), &staged);
+                    renamed?;
                 }
-                renamed?;
-            }
-            self.gate().sync_dir(to_dir.as_fd())?;
-            Ok(is_to_change)
-        })?;
-        // Also if it was one already: an attempt before may not have come to this.
-        self.settle(to)?;
-        Ok(is_changed)
+                self.gate().sync_dir(to_dir.as_fd())?;
+                // Also if it was one already: an attempt before may not have come to this.
+                Ok((is_to_change, Became::Other))
+            })
+        })
     }
 
     /// Removes a name that is not a directory. An absent one is fine, and stays absent over a power
     /// cut too.
     pub fn remove(&self, path: &Path) -> Result<(), DiskError> {
-        self.on(Verb::Remove, path, || {
-            let Some((dir, name)) = if_there(self.open_parent(path))? else { return Ok(()) };
-            if_there(self.gate().unlink(dir.as_fd(), name))?;
-            self.gate().sync_dir(dir.as_fd())
-        })?;
-        self.settle(path)
+        self.settling(path, || {
+            self.on(Verb::Remove, path, || {
+                let Some((dir, name)) = if_there(self.open_parent(path))? else {
+                    return Ok(((), Became::Other));
+                };
+                if_there(self.gate().unlink(dir.as_fd(), name))?;
+                self.gate().sync_dir(dir.as_fd())?;
+                Ok(((), Became::Other))
+            })
+        })
     }
 
     /// Changes the permission bits of a file or directory.
     pub fn set_mode(&self, path: &Path, mode: u32) -> Result<(), DiskError> {
         self.make_last(path)?;
-        self.on(Verb::SetMode, path, || {
-            let (dir, name) = self.open_parent(path)?;
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let file = retry_on_intr(|| fs::openat(&dir, name, flags, Mode::empty()))?;
-            self.gate().chmod(file.as_fd(), mode)?;
-            self.gate().sync_file(file.as_fd())
-        })?;
         // The log would make it again with its old mode.
-        self.settle(path)
+        self.settling(path, || {
+            self.on(Verb::SetMode, path, || {
+                let (dir, name) = self.open_parent(path)?;
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let file = retry_on_intr(|| fs::openat(&dir, name, flags, Mode::empty()))?;
+                self.gate().chmod(file.as_fd(), mode)?;
+                self.gate().sync_file(file.as_fd())?;
+                Ok(((), Became::Other))
+            })
+        })
     }
 
     /// Waits for a lock on the file `path`, which is made if it is missing.

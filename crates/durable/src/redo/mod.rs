@@ -10,7 +10,7 @@
 //! A small directory that is published whole is made to last in the same way: the log says all that it began
 //! with.
 //!
-//! What happens to such a file by other verbs is settled with the log (see `Disk::settle`), so that nothing
+//! What happens to such a file by other verbs is settled with the log (see `Disk::settling`), so that nothing
 //! is made again that was replaced or removed since. Owns the log and its order; refuses to know what the
 //! files say. A crash leaves frames that were not acknowledged: each is whole or not there.
 
@@ -96,30 +96,39 @@ impl Disk {
         Ok(())
     }
 
-    /// What was said of `path`, and of all below it, before this moment is no longer to be made: something
-    /// else has become of it, and lasts.
-    pub(crate) fn settle(&self, path: &Path) -> Result<(), DiskError> {
-        let Some(log) = self.log() else { return Ok(()) };
-        self.on(Verb::Log, path, || {
-            let mut state = log.state();
-            let is_below = state.live.range(path.to_owned()..).next();
-            if !state.speaks_of(path) && !is_below.is_some_and(|below| below.starts_with(path)) {
-                return Ok(());
-            }
-            log.append(self, &mut state, &[Change::Settled { path }])?;
-            state.live.retain(|live| !live.starts_with(path));
-            Ok(())
-        })
+    /// Does what makes something else of `path`, or of what is below it, and lasts; then what was said of it
+    /// before is no longer to be made. Nothing new is said of it meanwhile.
+    pub(crate) fn settling<T>(
+        &self,
+        path: &Path,
+        work: impl FnOnce() -> Result<(T, Became), DiskError>,
+    ) -> Result<T, DiskError> {
+        let Some(log) = self.log() else { return work().map(|(done, _)| done) };
+        let mut state = log.state();
+        let (done, became) = work()?;
+        let is_settled = match became {
+            Became::Other => false,
+            Became::LinkAgain => state.position != Position::InDoubt && !state.live.contains(path),
+            Became::Same => true,
+        };
+        if !is_settled {
+            self.on(Verb::Log, path, || log.settle(self, &mut state, [path]))?;
+        }
+        Ok(done)
     }
 
-    /// [`Disk::settle`] for what was a symbolic link before and is one now: if the log says that it is one,
-    /// nothing is made of that while one is there.
-    pub(crate) fn settle_link(&self, path: &Path) -> Result<(), DiskError> {
-        let is_said = self.log().is_some_and(|log| {
-            let state = log.state();
-            state.position == Position::InDoubt || state.live.contains(path)
-        });
-        if is_said { self.settle(path) } else { Ok(()) }
+    /// [`Disk::settling`] for several paths that are gone.
+    pub(crate) fn settling_all<T>(
+        &self,
+        paths: &[PathBuf],
+        work: impl FnOnce() -> Result<T, DiskError>,
+    ) -> Result<T, DiskError> {
+        let (Some(log), Some(first)) = (self.log(), paths.first()) else { return work() };
+        let mut state = log.state();
+        let done = work()?;
+        let all = paths.iter().map(PathBuf::as_path);
+        self.on(Verb::Log, first, || log.settle(self, &mut state, all))?;
+        Ok(done)
     }
 
     /// The directory that `path` is in lasts by itself too: for what is made in it without the log.
@@ -166,7 +175,25 @@ impl Disk {
     }
 }
 
+/// What a verb made of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Became {
+    /// Something else than the log may say.
+    Other,
+    /// A symbolic link, and it was one before: if the log says that it is one, nothing is made of that while
+    /// one is there.
+    LinkAgain,
+    /// What it was.
+    Same,
+}
+
 impl State {
+    /// Of it, or of something below it, or of a directory that it is in.
+    fn concerns(&self, path: &Path) -> bool {
+        let below = self.live.range(path.to_owned()..).next();
+        below.is_some_and(|below| below.starts_with(path)) || self.speaks_of(path)
+    }
+
     /// Of it, or of a directory that it is in.
     fn speaks_of(&self, path: &Path) -> bool {
         path.ancestors().any(|known| self.live.contains(known))
@@ -215,7 +242,9 @@ impl Redo {
         let mut waiting = all;
         while let Some(one) = waiting.first() {
             if self.is_too_large(one) {
-                answers.push(disk.replace_by_itself(one).and_then(|()| disk.settle(one.path)));
+                let by_itself = || Ok((disk.replace_by_itself(one)?, Became::Other));
+                let parent_lasts = disk.make_parent_last(one.path);
+                answers.push(parent_lasts.and_then(|()| disk.settling(one.path, by_itself)));
                 waiting = &waiting[1..];
                 continue;
             }
@@ -269,6 +298,22 @@ impl Redo {
         state.position = Position::InDoubt;
         // If that fails it is still in doubt, and the next one who writes comes to it.
         let _ = self.append(disk, state, &[]);
+    }
+
+    /// What was said of these paths, and of all below them, is no longer to be made.
+    fn settle<'a>(
+        &self,
+        disk: &Disk,
+        state: &mut State,
+        paths: impl IntoIterator<Item = &'a Path>,
+    ) -> io::Result<()> {
+        let concerned: Vec<&Path> = paths.into_iter().filter(|path| state.concerns(path)).collect();
+        for some in concerned.chunks(SETTLED_TOGETHER) {
+            let changes: Vec<_> = some.iter().map(|path| Change::Settled { path }).collect();
+            self.append(disk, state, &changes)?;
+            state.live.retain(|live| !some.iter().any(|path| live.starts_with(path)));
+        }
+        Ok(())
     }
 
     /// Writes a frame and syncs it. A log without room begins again.
@@ -328,7 +373,9 @@ fn again(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
-/// Bytes.
-const LEAST_ROOM: u64 = 16 * 1024; // the longest path fits in more than once
+/// Bytes; the longest path fits in more than once.
+const LEAST_ROOM: u64 = 16 * 1024;
 /// What is read into memory at the start, at most.
 const MOST_ROOM: u64 = 64 * 1024 * 1024;
+/// Paths of one frame: as many of the longest as the least room has.
+const SETTLED_TOGETHER: usize = 3;
