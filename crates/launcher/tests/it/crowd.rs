@@ -73,8 +73,7 @@ fn a_manager_that_comes_while_a_start_is_under_way_hears_of_it_when_it_is_made()
 fn one_that_nobody_wants_to_hear_of_leaves_nothing_when_it_ends() {
     let node = Node::new();
     let (connection, _) = node.reach();
-    let Launched { pid, .. } =
-        launched(node.launch(&connection, node.shell("a", "exec sleep 60")));
+    let Launched { pid, .. } = launched(node.launch(&connection, node.shell("a", "exec sleep 60")));
     connection.send(&Request::Acknowledge { launch: "a".into() }, &[]).unwrap();
     let signal = Request::Signal { launch: "a".into(), signal: 9, group: true };
     connection.send(&signal, &[]).unwrap();
