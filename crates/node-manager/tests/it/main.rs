@@ -11,6 +11,7 @@ mod failures;
 mod health;
 mod interrupted;
 mod journey;
+mod launcher_dies;
 mod links;
 mod logs;
 mod machine;
