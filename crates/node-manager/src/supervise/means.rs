@@ -70,6 +70,16 @@ impl Means {
     }
 }
 
+/// The manager ends: if no instance has a group, that of the node is of no use either. The tree is still
+/// locked, so that no other manager has begun to use it.
+impl Drop for Means {
+    fn drop(&mut self) {
+        if let Err(error) = self.groups.remove() {
+            tracing::debug!(%error, "the control group of the node stays");
+        }
+    }
+}
+
 /// The name of an instance's control group, and of what is its own in `run/<boot>`.
 pub(crate) fn short_name(id: &InstanceId) -> String {
     format!("{}.{}.{}", id.installation.title, id.installation.number, id.number)

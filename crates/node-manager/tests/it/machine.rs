@@ -37,6 +37,14 @@ impl Machine {
         machine
     }
 
+    /// The control groups of programs that no manager sees end. What a dying one is still in stays.
+    fn remove_groups(&self) {
+        let digest = model::Digest::of(self.root.as_os_str().as_encoded_bytes());
+        if let Ok(groups) = cgroup::Groups::open(&format!("fettle-{}", &digest.hex()[..8])) {
+            let _ = groups.sweep().map(|_| groups.remove());
+        }
+    }
+
     /// What is damaged while the manager is off stays damaged: the log of small writes would mend it.
     pub fn lose_the_log(&self) {
         std::fs::remove_file(self.root.join("redo")).unwrap();
@@ -193,8 +201,10 @@ impl Drop for Machine {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
-        for pid in processes_under(&self.root) {
-            kill(pid);
+        let programs = processes_under(&self.root);
+        programs.iter().copied().for_each(kill);
+        if !programs.is_empty() {
+            self.remove_groups();
         }
     }
 }
