@@ -75,6 +75,13 @@ pub(crate) enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Is it the version's own fault, and not this node's?
+    pub(super) fn is_of_the_version(&self) -> bool {
+        matches!(self, Refusal::Launch { source, .. } if source.is_of_the_version())
+    }
+}
+
 /// Where the answer to a command goes.
 pub(super) type Answer<T = ()> = oneshot::Sender<Result<T, Refusal>>;
 

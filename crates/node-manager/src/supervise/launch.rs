@@ -8,6 +8,7 @@ use cgroup::Group;
 use durable::DiskError;
 use launcher::{Program, Refused, Step};
 use model::{InstanceId, LaunchId};
+use rustix::io::Errno;
 use wire::serve::{blocking, brief};
 use wire::v1::InvalidEnvelope;
 
@@ -94,6 +95,27 @@ pub(crate) enum LaunchError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl LaunchError {
+    /// Would the same version fail in the same way on any node? Where the disk, the kernel or the launcher is
+    /// to blame, nothing is said against it.
+    pub(super) fn is_of_the_version(&self) -> bool {
+        match self {
+            LaunchError::Envelope { .. } | LaunchError::Port { .. } => true,
+            // execve(2), without what only says that the machine has no more to give.
+            LaunchError::Execute { source, .. } => {
+                let errno = source.raw_os_error().map(Errno::from_raw_os_error);
+                !errno.is_some_and(|errno| OF_THE_MACHINE.contains(&errno))
+            }
+            LaunchError::Read(_)
+            | LaunchError::Logs { .. }
+            | LaunchError::Prepare { .. }
+            | LaunchError::Notify { .. }
+            | LaunchError::Group { .. }
+            | LaunchError::Launcher { .. } => false,
+        }
+    }
 }
 
 /// A program that was made just now.
@@ -249,6 +271,9 @@ impl LaunchError {
     }
 }
 
+/// Why a program cannot be executed that is a good one.
+const OF_THE_MACHINE: [Errno; 7] =
+    [Errno::NOMEM, Errno::AGAIN, Errno::IO, Errno::MFILE, Errno::NFILE, Errno::TXTBSY, Errno::INTR];
 /// Before a start that failed for a moment is tried again.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(1),

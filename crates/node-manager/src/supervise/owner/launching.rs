@@ -52,8 +52,11 @@ impl Owner {
                 let status = ExitStatus::Unknown(why.clone());
                 self.observed.exit = Some(ExitBody::from_model(&status, now()));
                 self.observed.reason = Some(why.clone());
-                let misfit = Misfit::NotLaunched(why);
-                if self.judge(ProbationEvent::Failed(misfit)).await {
+                let event = match refusal.is_of_the_version() {
+                    true => ProbationEvent::Failed(Misfit::NotLaunched(why)),
+                    false => ProbationEvent::Held(self.reading()),
+                };
+                if self.judge(event).await {
                     self.begin_again(InstanceEvent::LaunchFailed(Aftermath::Rest)).await;
                 } else {
                     let verdict = self.verdict(model::End::Badly, Duration::ZERO).await;
@@ -188,6 +191,10 @@ impl Owner {
             (Some(Ending::Unwell(how)), _) => {
                 self.judge(ProbationEvent::Failed(Misfit::Unwell(how))).await
             }
+            // What nobody saw says nothing against a version.
+            (None, _) if matches!(status, ExitStatus::Unknown(_)) => {
+                self.judge(ProbationEvent::Held(reading)).await
+            }
             (None, _) if !status.is_success() => self.judge(probation::ended(status)).await,
             (None, Verdict::Rest) => self.judge(ProbationEvent::Finished).await,
             (None, _) => self.judge(ProbationEvent::Held(reading)).await,
@@ -248,6 +255,9 @@ impl Owner {
 
     pub(super) async fn retry_due(&mut self) {
         self.retry = None;
+        if self.record.desired != Desired::Running {
+            return;
+        }
         // After a move back it has not failed, and begins as if somebody had started it.
         let event = match self.observed.state {
             InstanceState::NotRunning => InstanceEvent::Start,
