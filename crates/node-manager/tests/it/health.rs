@@ -299,3 +299,26 @@ async fn a_program_has_as_many_open_files_as_its_envelope_says() {
     machine.done(start(&id)).await;
     assert_eq!(line_in(&workspace(&machine, &id).join("files")).await, "77");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_program_is_asked_nothing_hears_a_stop_and_is_watched_again_after_its_pause() {
+    let lines = format!(
+        "trap 'exit 0' TERM; while [ ! -e tired ]; do {NOTIFY} WATCHDOG=1; sleep 0.1; done; \
+         while :; do sleep 0.02; done"
+    );
+    let (_world, machine, id) = with(&lines, json!({ "alive": { "watchdog": 2.0 } })).await;
+    machine.done(start(&id)).await;
+    let before = machine.instance(&id).await;
+    machine.done(pause(&id)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    machine.done(resume(&id)).await;
+    put(&machine, &id, "tired", "");
+    let body = machine.until(&id, "started again", |body| body.restarts >= 1).await;
+    assert!(body.reason.unwrap().contains("WATCHDOG=1"));
+    assert_ne!(body.pid, before.pid);
+    machine.until(&id, "running", state(InstanceState::Running)).await;
+    machine.done(pause(&id)).await;
+    machine.done(stop(&id)).await;
+    let body = machine.instance(&id).await;
+    assert!(matches!(body.exit, Some(ExitBody::Code { code: 0, .. })), "{body:?}");
+}

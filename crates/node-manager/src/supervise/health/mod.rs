@@ -17,7 +17,7 @@ use std::time::Duration;
 use launcher::Program;
 use model::lifecycle::Unwell;
 use model::policy::{Liveness, LivenessBy, Readiness, ReadyBy};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -70,6 +70,7 @@ pub(super) enum News {
 #[derive(Debug)]
 pub(super) struct Watch {
     news: mpsc::Receiver<News>,
+    suspended: watch::Sender<bool>,
     task: AbortHandle,
 }
 
@@ -141,9 +142,16 @@ impl Watch {
             return None;
         }
         let (sender, news) = mpsc::channel(NEWS);
+        let (suspended, is_suspended) = watch::channel(false);
         let watcher = Watcher { plan, notify, launcher, news: sender };
-        let task = tokio::spawn(watcher.watch(ready)).abort_handle();
-        Some(Watch { news, task })
+        let task = tokio::spawn(watcher.watch(ready, is_suspended)).abort_handle();
+        Some(Watch { news, suspended, task })
+    }
+
+    /// A program that gets no time cannot say that it works: it is not asked, and what it has to say in
+    /// time is counted anew when it gets time again.
+    pub(super) fn suspend(&self, suspended: bool) {
+        self.suspended.send_replace(suspended);
     }
 
     /// Waits for news. When nothing is watched any more, for ever.
@@ -169,15 +177,25 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn watch(self, ready: bool) {
+    async fn watch(self, ready: bool, mut suspended: watch::Receiver<bool>) {
         if !ready {
             match self.becomes_ready().await {
                 Ok(()) => self.tell(News::Ready).await,
                 Err(why) => return self.tell(News::Unwell(Unwell::NotReady, why)).await,
             }
         }
-        let (how, why) = self.fails().await;
-        self.tell(News::Unwell(how, why)).await;
+        while suspended.wait_for(|suspended| !suspended).await.is_ok() {
+            let unwell = tokio::select! {
+                biased;
+                _ = suspended.wait_for(|suspended| *suspended) => None,
+                unwell = self.fails() => Some(unwell),
+            };
+            if let Some((how, why)) = unwell {
+                self.tell(News::Unwell(how, why)).await;
+                // Its end, unless it was paused just then: that is no time to hear it.
+                let _ = suspended.wait_for(|suspended| *suspended).await;
+            }
+        }
     }
 
     /// Waits until it is ready. `Err`: it is not, and there is no more time.

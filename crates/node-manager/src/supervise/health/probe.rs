@@ -158,11 +158,18 @@ pub(crate) async fn run(
     let program = Program { launch: launch.to_string(), ..program.clone() };
     let input = OwnedFd::from(input);
     let streams = vec![input.try_clone().map_err(failed)?, input];
-    let made = launcher.launch(launch, program, streams).await;
-    let made = made.map_err(|unmade| format!("cannot be run: {unmade}"))?;
+    // Beside whoever asks: who asks no more while it is being made would leave it running.
+    let making = tokio::spawn({
+        let launcher = launcher.clone();
+        async move {
+            let made = launcher.launch(launch, program, streams).await;
+            made.map(|made| (made, Ending { launch, launcher, ended: false }))
+        }
+    });
+    let made = making.await.map_err(|_| "cannot be run: the node manager ends".to_owned())?;
+    let (made, mut ending) = made.map_err(|unmade| format!("cannot be run: {unmade}"))?;
     let mut output =
         tokio::net::unix::pipe::Receiver::from_owned_fd(output.into()).map_err(failed)?;
-    let mut ending = Ending { launch, launcher, ended: false };
     // Read while it runs, so that it never waits for a reader; only its last words are kept.
     let mut words = Vec::new();
     let fate = {
@@ -208,13 +215,13 @@ pub(crate) async fn run(
 }
 
 /// Whatever becomes of a question, its process does not outlive it.
-struct Ending<'a> {
+struct Ending {
     launch: LaunchId,
-    launcher: &'a Launcher,
+    launcher: Launcher,
     ended: bool,
 }
 
-impl Drop for Ending<'_> {
+impl Drop for Ending {
     fn drop(&mut self) {
         let (launch, launcher, ended) = (self.launch, self.launcher.clone(), self.ended);
         let end = move || {

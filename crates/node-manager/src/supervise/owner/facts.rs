@@ -4,9 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use model::lifecycle::{Aftermath, Desired, Ending, InstanceEvent, InstanceState, ProbationEvent};
+use model::lifecycle::{Desired, Ending, InstanceEvent, InstanceState, ProbationEvent};
 use model::{ExitStatus, InstanceId, LaunchId, Timestamp};
-use wire::v1::ExitBody;
 
 use super::super::handle::Refusal;
 use super::super::health::{Notify, Plan, Watch};
@@ -14,6 +13,7 @@ use super::super::means::{LeftGroups, Means};
 use super::super::prepare::{Prepared, prepare};
 use super::super::process::{End, Process};
 use super::Owner;
+use super::stopping::Stop;
 use crate::instance::{self, InstanceError};
 use crate::inventory;
 use crate::layout::{self, VersionName};
@@ -122,6 +122,7 @@ impl Owner {
     ) -> Result<(), Refusal> {
         let state = self.observed.state;
         let recorded = self.observed.clone();
+        let under_way = stop_under_way(self.record.desired, state, recorded.ending);
         match process {
             Some(process) => {
                 tracing::debug!(instance = %self.id, pid = process.record().pid, "found running");
@@ -139,31 +140,34 @@ impl Owner {
                 }
                 self.observe_unless(&recorded).await;
                 if self.process.as_ref().is_some_and(|process| process.has_ended()) {
+                    self.stop = under_way.map(Stop::over);
                     self.process_ended().await;
                     return Ok(());
                 }
                 let reading = self.reading();
                 self.judge(ProbationEvent::Look(reading)).await;
-                if self.observed.state == InstanceState::Stopping {
-                    // The manager was cut off on the way: it is asked again.
-                    let ending = self.observed.ending.unwrap_or(Ending::Asked);
+                if let Some(ending) = under_way {
+                    // The manager was cut off on the way, or before it asked the process: it is asked
+                    // (again). Whether it gets time is not known.
+                    if self.observed.state != InstanceState::Stopping {
+                        self.advance(InstanceEvent::Stop)?;
+                    }
+                    self.thaw().await;
                     self.begin_stop(None, ending).await;
-                } else if self.record.desired == Desired::Stopped {
-                    // It was cut off between recording "stopped" and asking the process.
-                    self.advance(InstanceEvent::Stop)?;
-                    self.begin_stop(None, Ending::Asked).await;
                     self.observe_or_log().await;
                 } else if let Some(plan) = plan {
-                    let ready = self.observed.state != InstanceState::Launching;
+                    let state = self.observed.state;
+                    let ready = state != InstanceState::Launching;
                     self.watch = Watch::begin(plan, notify, self.means.launcher.clone(), ready);
+                    if let Some(watch) = &self.watch {
+                        watch.suspend(state == InstanceState::Paused);
+                    }
                 }
             }
-            None if state == InstanceState::Stopping => {
-                self.advance(InstanceEvent::Exited(Aftermath::Rest))?;
-                self.unknown_exit(UNSEEN);
-                self.observe_or_log().await;
-            }
-            None if state.has_process() && self.observed.process.is_some() => {
+            None if state == InstanceState::Stopping
+                || state.has_process() && self.observed.process.is_some() =>
+            {
+                self.stop = under_way.map(Stop::over);
                 let status = ExitStatus::Unknown(UNSEEN.into());
                 self.after_end(&End { status, at: now() }, 0).await;
             }
@@ -196,12 +200,47 @@ impl Owner {
             false => self.observe_or_log().await,
         }
     }
+}
 
-    fn unknown_exit(&mut self, why: &str) {
-        self.observed.process = None;
-        self.observed.exit = Some(ExitBody::Unknown { unknown: why.to_owned(), at: now() });
+/// Why a process is being ended, or was until nobody was there to see it. The user's word is in `desired`
+/// before anything else is done about it.
+fn stop_under_way(
+    desired: Desired,
+    state: InstanceState,
+    ending: Option<Ending>,
+) -> Option<Ending> {
+    match (desired, state) {
+        (Desired::Stopped, state) if state.has_process() => Some(Ending::Asked),
+        (_, InstanceState::Stopping) => Some(ending.unwrap_or(Ending::Asked)),
+        _ => None,
     }
 }
 
 /// Why an exit status is unknown.
 const UNSEEN: &str = "it ended while neither a node manager nor its launcher was there";
+
+#[cfg(test)]
+mod tests {
+    use model::lifecycle::Unwell;
+
+    use super::*;
+
+    #[test]
+    fn a_stop_that_was_under_way_is_known_again_and_the_users_word_is_the_last() {
+        use InstanceState as S;
+        let unwell = Some(Ending::Unwell(Unwell::Watchdog));
+        for (desired, state, ending, expected) in [
+            (Desired::Running, S::Running, None, None),
+            (Desired::Running, S::Paused, None, None),
+            (Desired::Running, S::Stopping, unwell, unwell),
+            (Desired::Running, S::Stopping, None, Some(Ending::Asked)),
+            (Desired::Stopped, S::Stopping, unwell, Some(Ending::Asked)),
+            (Desired::Stopped, S::Running, None, Some(Ending::Asked)),
+            (Desired::Stopped, S::Paused, None, Some(Ending::Asked)),
+            (Desired::Stopped, S::NotRunning, None, None),
+            (Desired::Stopped, S::Failed, unwell, None),
+        ] {
+            assert_eq!(stop_under_way(desired, state, ending), expected, "{desired} {state}");
+        }
+    }
+}

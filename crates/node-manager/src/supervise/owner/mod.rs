@@ -25,7 +25,7 @@ use wire::serve::{blocking, brief};
 
 use self::facts::Facts;
 use self::show::body;
-use self::stopping::{Stop, ended};
+use self::stopping::{Stop, command_failed, ended};
 use super::handle::{Command, Handle, Refusal, Started, Trial, View};
 use super::health::{News, Watch};
 use super::means::{LeftGroups, Means};
@@ -126,6 +126,9 @@ impl Owner {
                 },
                 () = ended(self.process.as_ref(), self.stop.as_ref(), &self.workspace) => {
                     Box::pin(self.process_ended()).await;
+                }
+                () = command_failed(self.stop.as_ref()) => {
+                    Box::pin(self.stop_command_failed()).await;
                 }
                 news = news(self.watch.as_mut()) => Box::pin(self.hear(news)).await,
                 () = at(self.retry) => Box::pin(self.retry_due()).await,

@@ -7,11 +7,13 @@ use std::time::Duration;
 use model::lifecycle::{Desired, Ending, InstanceEvent, InstanceState, ProbationEvent};
 use model::policy::StopPolicy;
 use rustix::process::Signal;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use wire::serve::{blocking, brief};
 
 use super::super::handle::{Answer, Refusal};
-use super::super::health::run_command;
+use super::super::health::{Watch, run_command};
 use super::super::prepare::{StopWay, stop_way};
 use super::super::process::Process;
 use super::Owner;
@@ -23,6 +25,28 @@ pub(super) struct Stop {
     pub(super) deadline: Option<Instant>,
     /// Who waits for the end.
     pub(super) waiting: Vec<Answer>,
+    /// The command that ends it, if that is its way; with what it gets if that fails.
+    command: Option<StopCommand>,
+}
+
+/// A command that ends a program. It runs no longer than the stop that it is for.
+struct StopCommand {
+    signal: Signal,
+    failed: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl Drop for StopCommand {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Stop {
+    /// A stop of which nothing is left to be done: its process has ended.
+    pub(super) fn over(ending: Ending) -> Stop {
+        Stop { ending, deadline: None, waiting: Vec::new(), command: None }
+    }
 }
 
 impl Owner {
@@ -31,6 +55,8 @@ impl Owner {
             let _ = answer.send(Err(refusal));
             return;
         }
+        // Whatever was due: now nothing is.
+        self.retry = None;
         self.judge(ProbationEvent::Stopped).await;
         if let Some(stop) = &mut self.stop {
             // Whatever was to follow: now somebody asks for the end.
@@ -48,9 +74,12 @@ impl Owner {
             let _ = answer.send(Ok(()));
             return;
         }
+        let was_paused = self.observed.state == InstanceState::Paused;
         let moved = self.advance(InstanceEvent::Stop);
-        self.retry = None;
         if moved.is_ok() && self.process.is_some() {
+            if was_paused {
+                self.thaw().await;
+            }
             self.begin_stop(grace, Ending::Asked).await;
             if let Some(stop) = &mut self.stop {
                 stop.waiting.push(answer);
@@ -76,18 +105,38 @@ impl Owner {
             });
         let grace = grace.unwrap_or_else(|| policy.within.as_duration());
         let deadline = Some(Instant::now() + grace);
-        self.stop = Some(Stop { ending, deadline, waiting: Vec::new() });
+        self.stop = Some(Stop { ending, deadline, waiting: Vec::new(), command: None });
         let signal = Signal::from_named_raw(policy.signal.number()).unwrap_or(Signal::TERM);
         let Some(command) = command else { return self.signal(signal).await };
-        let Some(process) = self.process.clone() else { return };
-        let (means, id, workspace) = (self.means.clone(), self.id.clone(), self.workspace.clone());
-        // Beside the owner: it hears of the end, of impatience and of other commands meanwhile.
-        tokio::spawn(async move {
+        let (means, id) = (self.means.clone(), self.id.clone());
+        let failed = Arc::new(Notify::new());
+        let told = failed.clone();
+        // Beside the owner: it hears of the end, of impatience and of other commands meanwhile. The owner
+        // alone sends signals, so that none comes too late and hits the next process.
+        let task = tokio::spawn(async move {
             if let Err(answer) = run_command(&command, &means.launcher, grace).await {
                 tracing::warn!(instance = %id, answer, "the command that ends it failed: it gets the signal");
-                blocking(move || process.signal(&workspace, signal)).await;
+                told.notify_one();
             }
-        });
+        })
+        .abort_handle();
+        if let Some(stop) = &mut self.stop {
+            stop.command = Some(StopCommand { signal, failed, task });
+        }
+    }
+
+    /// The command that was to end it did not.
+    pub(super) async fn stop_command_failed(&mut self) {
+        if let Some(command) = self.stop.as_mut().and_then(|stop| stop.command.take()) {
+            self.signal(command.signal).await;
+        }
+    }
+
+    /// What gets no time does not hear that it shall end.
+    pub(super) async fn thaw(&self) {
+        let Some(process) = self.process.clone() else { return };
+        let workspace = self.workspace.clone();
+        blocking(move || process.freeze(&workspace, false)).await;
     }
 
     pub(super) async fn lose_patience(&mut self) {
@@ -108,9 +157,21 @@ impl Owner {
         }
         let legal = self.observed.state.next(event);
         legal.map_err(|illegal| self.refuse(&illegal))?;
+        let suspend = |watch: &Option<Watch>| {
+            if let Some(watch) = watch {
+                watch.suspend(paused);
+            }
+        };
+        // One that gets no time is asked nothing.
+        if paused {
+            suspend(&self.watch);
+        }
         if let Some(process) = self.process.clone() {
             let workspace = self.workspace.clone();
             blocking(move || process.freeze(&workspace, paused)).await;
+        }
+        if !paused {
+            suspend(&self.watch);
         }
         self.advance(event)?;
         let reading = self.reading();
@@ -126,6 +187,14 @@ impl Owner {
         let Some(process) = self.process.clone() else { return };
         let workspace = self.workspace.clone();
         blocking(move || process.signal(&workspace, signal)).await;
+    }
+}
+
+/// The failure of the command that was to end it.
+pub(super) async fn command_failed(stop: Option<&Stop>) {
+    match stop.and_then(|stop| stop.command.as_ref()) {
+        Some(command) => command.failed.notified().await,
+        None => std::future::pending().await,
     }
 }
 
