@@ -11,7 +11,8 @@ use wire::Code;
 use wire::v1::{ExitBody, InstanceBody, NameRequest, RestartBody, RestartWord};
 
 use crate::machine::{
-    Machine, create, eventually, install, line_in, runs, start, stop, stop_within,
+    Machine, create, eventually, install, kill, launcher_of, line_in, runs, start, stop,
+    stop_within,
 };
 use crate::world::{World, envelope};
 
@@ -321,4 +322,39 @@ async fn a_paused_program_is_asked_nothing_hears_a_stop_and_is_watched_again_aft
     machine.done(stop(&id)).await;
     let body = machine.instance(&id).await;
     assert!(matches!(body.exit, Some(ExitBody::Code { code: 0, .. })), "{body:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_over_when_its_command_has_cleared_up_and_what_comes_after_it_is_left_alone() {
+    let policies = json!({ "stop": { "command": ["./quit"], "within": 20.0 } });
+    let lines = "printf '#!/bin/sh\\ntouch asked\\nsleep 0.5\\ntouch cleared\\nexit 1\\n' >quit; \
+                 chmod +x quit; rm -f asked; while [ ! -e asked ]; do sleep 0.02; done";
+    let (_world, machine, id) = with(lines, policies).await;
+    machine.done(start(&id)).await;
+    eventually("there is a command", || workspace(&machine, &id).join("quit").exists()).await;
+    machine.done(stop(&id)).await;
+    // It failed after all, and when nothing was left to be ended.
+    assert!(workspace(&machine, &id).join("cleared").exists());
+    let body = machine.instance(&id).await;
+    assert!(matches!(body.exit, Some(ExitBody::Code { code: 0, .. })), "{body:?}");
+    assert_eq!(body.state, InstanceState::NotRunning);
+}
+
+/// Neither the manager nor the launcher saw the end of a program that was being ended since it did not work.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_ended_as_unwell_comes_back_also_if_nobody_saw_its_end() {
+    let policies = json!({ "alive": { "watchdog": 1.0 }, "stop": { "within": 300.0 } });
+    let lines = "trap 'touch asked' TERM; echo $$ >> pids; while :; do sleep 0.02; done";
+    let (_world, mut machine, id) = with(lines, policies).await;
+    machine.done(start(&id)).await;
+    machine.until(&id, "being ended", state(InstanceState::Stopping)).await;
+    let pid = machine.instance(&id).await.pid.unwrap();
+    machine.turn_off().await;
+    for pid in [launcher_of(pid), pid] {
+        kill(pid);
+        eventually("it has ended", || !runs(pid)).await;
+    }
+    machine.turn_on().await;
+    let body = machine.until(&id, "back", |body| body.restarts >= 1 && body.pid.is_some()).await;
+    assert_eq!(body.desired, Desired::Running, "{body:?}");
 }

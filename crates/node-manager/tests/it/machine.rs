@@ -360,6 +360,16 @@ pub fn kill(pid: u32) {
     let _ = rustix::process::kill_process(pid, Signal::KILL);
 }
 
+/// The parent of a program.
+pub fn launcher_of(program: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{program}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(')').unwrap();
+    let launcher: u32 = rest.split_ascii_whitespace().nth(1).unwrap().parse().unwrap();
+    let name = std::fs::read_to_string(format!("/proc/{launcher}/comm")).unwrap();
+    assert_eq!(name.trim(), "fettle-launch");
+    launcher
+}
+
 /// The processes that began with a workspace under this directory.
 pub fn processes_under(root: &Path) -> Vec<u32> {
     let wanted = format!("FETTLE_WORKSPACE={}/", root.display()).into_bytes();

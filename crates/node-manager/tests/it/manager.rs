@@ -12,8 +12,8 @@ use wire::serve::{Address, Listener, serve};
 use wire::v1::{ExitBody, InstanceBody, RestartWord};
 
 use crate::machine::{
-    Machine, config, create, delete, eventually, install, kill, line_in, record, runs, start, stop,
-    stop_within,
+    Machine, config, create, delete, eventually, install, kill, launcher_of, line_in, record, runs,
+    start, stop, stop_within,
 };
 use crate::world::{World, envelope, names_in};
 
@@ -144,16 +144,6 @@ async fn programs_live_on_when_the_launcher_is_killed_too_and_what_nobody_can_te
     };
     assert!(told, "{after:?}");
     machine.done(stop(&second)).await;
-}
-
-/// The parent of a program.
-fn launcher_of(program: u32) -> u32 {
-    let stat = std::fs::read_to_string(format!("/proc/{program}/stat")).unwrap();
-    let (_, rest) = stat.rsplit_once(')').unwrap();
-    let launcher: u32 = rest.split_ascii_whitespace().nth(1).unwrap().parse().unwrap();
-    let name = std::fs::read_to_string(format!("/proc/{launcher}/comm")).unwrap();
-    assert_eq!(name.trim(), "fettle-launch");
-    launcher
 }
 
 #[tokio::test(flavor = "multi_thread")]

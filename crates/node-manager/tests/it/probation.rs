@@ -8,7 +8,7 @@ use model::InstanceId;
 use model::lifecycle::{Desired, InstanceState};
 use serde_json::json;
 use wire::Code;
-use wire::v1::{InstanceBody, UpdateRequest};
+use wire::v1::{ExitBody, InstanceBody, UpdateRequest};
 
 use crate::machine::{Machine, eventually, kill, new_id, revert, runs, start, stop, update};
 use crate::world::{World, envelope};
@@ -169,4 +169,50 @@ async fn a_failure_that_no_manager_saw_is_judged_by_the_next() {
     assert!(body.rejected[0].reason.contains("signal 9"), "{body:?}");
     let error = machine.end_of(operation).await.error.unwrap();
     assert!(error.message.contains("1.1.0 did not work"), "{error:?}");
+}
+
+/// The manager that asked for the end was not there to see it: it is still the end that was asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_no_manager_saw_the_end_of_says_nothing_against_a_version() {
+    let lines = "trap 'touch asked; while [ ! -e go ]; do sleep 0.02; done; exit 3' TERM; \
+                 touch up; while :; do sleep 0.02; done";
+    let policies = json!({ "update": { "probation": 600.0 }, "stop": { "within": 300.0 } });
+    let (_world, mut machine, id) = with(lines, policies).await;
+    machine.node.node().submit(new_id(), &update(&id)).await.unwrap();
+    machine.until(&id, "running", on("1.1.0")).await;
+    let at = workspace(&machine, &id);
+    eventually("it listens", || at.join("up").exists()).await;
+    let stopping = new_id();
+    machine.node.node().submit(stopping, &stop(&id)).await.unwrap();
+    eventually("it is asked", || at.join("asked").exists()).await;
+    let pid = machine.instance(&id).await.pid.unwrap();
+    machine.turn_off().await;
+    std::fs::write(at.join("go"), "").unwrap();
+    eventually("it has ended", || !runs(pid)).await;
+    machine.turn_on().await;
+    assert!(machine.end_of(stopping).await.error.is_none());
+    let body = machine.instance(&id).await;
+    assert_eq!(body.version.to_string(), "1.1.0", "{body:?}");
+    assert_eq!((body.state, body.rejected.len()), (InstanceState::NotRunning, 0), "{body:?}");
+    assert!(matches!(body.exit, Some(ExitBody::Code { code: 3, .. })), "{body:?}");
+}
+
+/// What only this node is to blame for is no word against a version.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_is_not_rejected_because_this_node_cannot_open_its_logs() {
+    let (_world, machine, id) = with("exec sleep 1000", probation(600.0)).await;
+    machine.node.node().submit(new_id(), &update(&id)).await.unwrap();
+    machine.until(&id, "running", on("1.1.0")).await;
+    machine.done(stop(&id)).await;
+    let logs = machine.instance_dir(&id).join("logs");
+    std::fs::rename(&logs, logs.with_extension("away")).unwrap();
+    std::fs::write(&logs, "in the way").unwrap();
+    let error = machine.refused(start(&id)).await;
+    assert!(error.message.contains("logs"), "{error:?}");
+    let body = machine.instance(&id).await;
+    assert_eq!((body.version.to_string().as_str(), body.rejected.len()), ("1.1.0", 0), "{body:?}");
+    std::fs::remove_file(&logs).unwrap();
+    std::fs::rename(logs.with_extension("away"), &logs).unwrap();
+    machine.until(&id, "running", on("1.1.0")).await;
+    assert!(machine.instance(&id).await.probation.is_some());
 }

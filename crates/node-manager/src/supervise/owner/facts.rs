@@ -202,17 +202,17 @@ impl Owner {
     }
 }
 
-/// Why a process is being ended, or was until nobody was there to see it. The user's word is in `desired`
-/// before anything else is done about it.
+/// Why a process that there is, or was until nobody was there to see it end, is being ended. The user's word
+/// is in `desired` before anything else is done about it.
 fn stop_under_way(
     desired: Desired,
     state: InstanceState,
     ending: Option<Ending>,
 ) -> Option<Ending> {
     match (desired, state) {
-        (Desired::Stopped, state) if state.has_process() => Some(Ending::Asked),
-        (_, InstanceState::Stopping) => Some(ending.unwrap_or(Ending::Asked)),
-        _ => None,
+        (Desired::Stopped, _) => Some(Ending::Asked),
+        (Desired::Running, InstanceState::Stopping) => Some(ending.unwrap_or(Ending::Asked)),
+        (Desired::Running, _) => None,
     }
 }
 
@@ -237,8 +237,8 @@ mod tests {
             (Desired::Stopped, S::Stopping, unwell, Some(Ending::Asked)),
             (Desired::Stopped, S::Running, None, Some(Ending::Asked)),
             (Desired::Stopped, S::Paused, None, Some(Ending::Asked)),
-            (Desired::Stopped, S::NotRunning, None, None),
-            (Desired::Stopped, S::Failed, unwell, None),
+            // Its end was recorded, and the launcher had not heard that yet; or its beginning was not.
+            (Desired::Stopped, S::NotRunning, None, Some(Ending::Asked)),
         ] {
             assert_eq!(stop_under_way(desired, state, ending), expected, "{desired} {state}");
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use model::lifecycle::{Desired, Ending, InstanceEvent, InstanceState, ProbationEvent};
 use model::policy::StopPolicy;
 use rustix::process::Signal;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use wire::serve::{blocking, brief};
@@ -29,16 +29,34 @@ pub(super) struct Stop {
     command: Option<StopCommand>,
 }
 
-/// A command that ends a program. It runs no longer than the stop that it is for.
+/// A command that ends a program. The stop that it is for is not over before it, as long as there is
+/// patience: it may have to clear up. It runs no longer than that.
 struct StopCommand {
     signal: Signal,
-    failed: Arc<Notify>,
+    progress: watch::Receiver<Progress>,
     task: AbortHandle,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Runs,
+    Done,
+    Failed,
 }
 
 impl Drop for StopCommand {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+impl StopCommand {
+    /// Waits until it is so. Without anybody who could tell, for ever.
+    async fn reached(&self, wanted: impl Fn(Progress) -> bool) {
+        let mut progress = self.progress.clone();
+        if progress.wait_for(|progress| wanted(*progress)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -109,19 +127,20 @@ impl Owner {
         let signal = Signal::from_named_raw(policy.signal.number()).unwrap_or(Signal::TERM);
         let Some(command) = command else { return self.signal(signal).await };
         let (means, id) = (self.means.clone(), self.id.clone());
-        let failed = Arc::new(Notify::new());
-        let told = failed.clone();
+        let (told, progress) = watch::channel(Progress::Runs);
         // Beside the owner: it hears of the end, of impatience and of other commands meanwhile. The owner
         // alone sends signals, so that none comes too late and hits the next process.
         let task = tokio::spawn(async move {
             if let Err(answer) = run_command(&command, &means.launcher, grace).await {
                 tracing::warn!(instance = %id, answer, "the command that ends it failed: it gets the signal");
-                told.notify_one();
+                told.send_replace(Progress::Failed);
+            } else {
+                told.send_replace(Progress::Done);
             }
         })
         .abort_handle();
         if let Some(stop) = &mut self.stop {
-            stop.command = Some(StopCommand { signal, failed, task });
+            stop.command = Some(StopCommand { signal, progress, task });
         }
     }
 
@@ -193,16 +212,22 @@ impl Owner {
 /// The failure of the command that was to end it.
 pub(super) async fn command_failed(stop: Option<&Stop>) {
     match stop.and_then(|stop| stop.command.as_ref()) {
-        Some(command) => command.failed.notified().await,
+        Some(command) => command.reached(|progress| progress == Progress::Failed).await,
         None => std::future::pending().await,
     }
 }
 
-/// The end of the process; while a stop has patience, of all that it started too.
+/// The end of the process; while a stop has patience, of all that it started and of the command that ends it
+/// too.
 pub(super) async fn ended(process: Option<&Arc<Process>>, stop: Option<&Stop>, workspace: &Path) {
     let Some(process) = process else { return std::future::pending().await };
     process.ended().await;
-    if stop.is_some_and(|stop| stop.deadline.is_some()) {
-        Box::pin(process.followers_ended(workspace)).await; // seldom, and the owner waits here all the time
-    }
+    let Some(stop) = stop.filter(|stop| stop.deadline.is_some()) else { return };
+    let rest = async {
+        process.followers_ended(workspace).await;
+        if let Some(command) = &stop.command {
+            command.reached(|progress| progress != Progress::Runs).await;
+        }
+    };
+    Box::pin(rest).await; // seldom, and the owner waits here all the time
 }
