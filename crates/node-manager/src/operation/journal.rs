@@ -294,6 +294,13 @@ impl Entry {
         }
     }
 
+    /// Waits until it changes nothing any more: it has ended, or only the verdict on a new version is
+    /// waited for.
+    pub(crate) async fn is_out_of_the_way(&self) {
+        let done = |live: &Live| live.record.memo.waits || live.record.state.has_ended();
+        let _ = self.live.subscribe().wait_for(done).await; // the sender is in `self`
+    }
+
     /// Records what was decided, synced, before it is acted on.
     pub(crate) async fn decide(&self, change: impl FnOnce(&mut Memo)) -> Result<(), Unusable> {
         self.consider(change);

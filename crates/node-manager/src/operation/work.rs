@@ -47,7 +47,10 @@ pub(crate) fn resume(core: &Arc<Core>) {
         tokio::spawn(async move {
             for entry in queue {
                 tracing::info!(operation = %entry.id(), "goes on after a restart");
-                run(core.clone(), entry).await;
+                // A verdict may be long in coming, and a stop or a revert that waits its turn puts it off or
+                // makes it needless.
+                tokio::spawn(run(core.clone(), entry.clone()));
+                entry.is_out_of_the_way().await;
             }
         });
     }

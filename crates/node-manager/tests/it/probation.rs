@@ -208,7 +208,7 @@ async fn a_version_is_not_rejected_because_this_node_cannot_open_its_logs() {
     std::fs::rename(&logs, logs.with_extension("away")).unwrap();
     std::fs::write(&logs, "in the way").unwrap();
     let error = machine.refused(start(&id)).await;
-    assert!(error.message.contains("logs"), "{error:?}");
+    assert!(error.causes.iter().any(|cause| cause.contains("logs")), "{error:?}");
     let body = machine.instance(&id).await;
     assert_eq!((body.version.to_string().as_str(), body.rejected.len()), ("1.1.0", 0), "{body:?}");
     std::fs::remove_file(&logs).unwrap();
