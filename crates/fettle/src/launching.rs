@@ -16,9 +16,11 @@ pub(crate) fn run() -> Option<ExitCode> {
     Some(launcher::run(&arguments))
 }
 
-/// The running program itself, also when its file was replaced by a newer one meanwhile.
-pub(crate) fn starter() -> Starter {
-    Starter { program: "/proc/self/exe".into(), args: vec![COMMAND.into()] }
+/// The running program itself, also when its file was replaced by a newer one meanwhile. `open_files` is the
+/// soft limit of before, if this process has raised its own.
+pub(crate) fn starter(open_files: Option<u64>) -> Starter {
+    let args = [OsString::from(COMMAND)].into_iter().chain(open_files.map(launcher::open_files));
+    Starter { program: "/proc/self/exe".into(), args: args.collect() }
 }
 
 const COMMAND: &str = "__launch";

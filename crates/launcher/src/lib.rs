@@ -10,11 +10,12 @@
 //!
 //! - [`run`] is the process; [`Connection`] is the manager's side.
 //! - `table` knows what there is (pure), `message` what is said, `channel` how it travels, `serve` waits,
-//!   `spawn` makes processes, `starting` hears how they begin, `sys` has the system calls that nobody else offers: the one file of fettle
-//!   with `unsafe` in it.
+//!   `spawn` makes processes, `starting` hears how they begin, `files` has the limit of open files, `sys` the
+//!   system calls that nobody else offers: the one file of fettle with `unsafe` in it.
 
 mod channel;
 mod connection;
+mod files;
 mod message;
 mod replace;
 mod serve;
@@ -25,6 +26,7 @@ mod table;
 
 pub use channel::ChannelError;
 pub use connection::{Connection, Known, ReachError, Way};
+pub use files::{option as open_files, raise_limit_of_files};
 pub use message::{
     End, Ended, Event, Launched, Limit, PROTOCOL, Program, Refused, Request, Step, Welcome, Word,
 };

@@ -22,7 +22,7 @@ use crate::table::Table;
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
     listener: i32,
-    /// The limit of open files that the launcher began with.
+    /// The limit of open files that programs begin with.
     #[serde(default)]
     files: Option<Limit>,
     launches: Vec<Launch>,
@@ -42,7 +42,7 @@ pub(crate) fn replace(
     program: &Word,
     args: &[Word],
     listener: &OwnedFd,
-    files: Option<Limit>,
+    files: Limit,
     table: &Table<Rc<OwnedFd>>,
 ) -> io::Error {
     let mut inherited = vec![listener.as_fd()];
@@ -53,7 +53,8 @@ pub(crate) fn replace(
         kept: known.kept.map(AsRawFd::as_raw_fd),
         is_forgotten: known.is_forgotten,
     });
-    let state = State { listener: listener.as_raw_fd(), files, launches: launches.collect() };
+    let state =
+        State { listener: listener.as_raw_fd(), files: Some(files), launches: launches.collect() };
     let handed_over = || {
         let memory = memfd_create("fettle-launch", MemfdFlags::CLOEXEC)?;
         let mut memory = File::from(memory);

@@ -17,13 +17,14 @@ use rustix::fs::inotify;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{SocketFlags, accept_with, listen};
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitOptions, geteuid, getrlimit, kill_process,
-    kill_process_group, set_child_subreaper, setrlimit, setsid, wait,
+    Pid, Signal, WaitOptions, geteuid, kill_process, kill_process_group, set_child_subreaper,
+    setsid, wait,
 };
 use rustix::thread::set_name;
 
 use crate::channel::{ChannelError, Outbox, receive};
 use crate::connection::{BACKLOG, SOCKET};
+use crate::files::limit_of_programs;
 use crate::message::{End, Event, Limit, PROTOCOL, Refused, Request, Step, Welcome, Word};
 use crate::replace::{RESUME, Resumed, replace, resume};
 use crate::spawn::{Spawned, spawn};
@@ -53,7 +54,7 @@ struct Launcher {
     /// What is to be executed in place of this program, once no start is under way.
     next: Option<(Word, Vec<Word>)>,
     /// The limit of open files that programs begin with.
-    files: Option<Limit>,
+    files: Limit,
     /// Given up to hear a manager when all numbers of descriptors are taken.
     spare: Option<OwnedFd>,
     /// Could the last one who called not be heard?
@@ -71,6 +72,7 @@ struct Manager {
 
 impl Launcher {
     fn new(arguments: &[OsString]) -> io::Result<Launcher> {
+        let (begun_with, arguments) = limit_of_programs(arguments);
         // What administrators see in a list of processes.
         set_name(c"fettle-launch")?;
         let _ = setsid(); // an error: it leads a session already, after it was replaced
@@ -84,7 +86,7 @@ impl Launcher {
                 Resumed { listener, files: None, table: Table::default() }
             }
         };
-        let files = files.or_else(raise_limit_of_files);
+        let files = files.unwrap_or(begun_with);
         // Whoever connects is told by the kernel who listened last: this process, not who bound the socket.
         listen(&listener, BACKLOG)?;
         let directory = arguments.first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -375,15 +377,6 @@ struct Happened {
     writable: bool,
     /// Which of the starts say something.
     reports: Vec<bool>,
-}
-
-/// Takes as many descriptors as it may, one for each program that notifies. Gives the limit of before, which
-/// is that of the programs. `None`: it is as it was.
-fn raise_limit_of_files() -> Option<Limit> {
-    let before = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: before.maximum, ..before }).ok()?;
-    let resource = libc::RLIMIT_NOFILE;
-    Some(Limit { resource, soft: before.current, hard: before.maximum })
 }
 
 /// A number of a descriptor that is kept free by being taken.

@@ -20,11 +20,7 @@ pub(crate) struct Spawned {
 
 /// Makes the process. `files` is the limit of open files that it has if nobody says another: the launcher
 /// raised its own.
-pub(crate) fn spawn(
-    program: &Program,
-    came: Came,
-    files: Option<Limit>,
-) -> Result<Spawned, Refused> {
+pub(crate) fn spawn(program: &Program, came: Came, files: Limit) -> Result<Spawned, Refused> {
     let launch = &program.launch;
     let refused = |(step, errno): Failed| Refused { launch: launch.clone(), step, errno };
     let Came { mut descriptors, is_cut } = came;
@@ -46,7 +42,7 @@ pub(crate) fn spawn(
     let mut args = vec![path.clone()];
     args.extend(texts(&program.args)?);
     let score = program.oom_score.map(|score| CString::new(score.to_string()).unwrap_or_default());
-    let limits: Vec<Limit> = files.into_iter().chain(program.limits.iter().copied()).collect();
+    let limits: Vec<Limit> = [files].into_iter().chain(program.limits.iter().copied()).collect();
     let (pid, report) = sys::spawn(&Start {
         program: &path,
         args: &args,

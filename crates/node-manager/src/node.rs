@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::SystemTime;
 
-use cgroup::Capability;
 use client::{Connection, Endpoint};
 use durable::record::RecordError;
 use durable::{Disk, DiskError};
@@ -200,6 +199,7 @@ impl Node {
             journal,
             connection,
             means: Arc::new(Means {
+                oom_score: supervise::oom_score_of_programs(),
                 disk,
                 commits,
                 boot: boot_id,
@@ -275,15 +275,7 @@ impl Core {
 
     /// What this node can hold programs to.
     pub(crate) fn enforced(&self) -> Vec<EnforcedBody> {
-        let all = self.means.groups.capabilities().all();
-        let body = |(what, capability): (&str, &Capability)| {
-            let (by, why) = match capability {
-                Capability::Has { by, .. } => (Some(by.to_string()), None),
-                Capability::Lacks { why } => (None, Some(why.clone())),
-            };
-            EnforcedBody { what: what.to_owned(), by, why }
-        };
-        all.into_iter().map(body).collect()
+        supervise::enforced(self.means.groups.capabilities())
     }
 
     /// The repository of this URL, or the node's own.

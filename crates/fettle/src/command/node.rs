@@ -50,7 +50,7 @@ async fn run(context: &Context, loaded: Loaded<NodeSettings>) -> Result<(), Node
         server: Some(reach::server_named(settings.server.as_deref())?),
         profiles: machine_profiles(),
         loopback_may_write: settings.allow_loopback.unwrap_or(false),
-        launcher: launching::starter(),
+        launcher: launching::starter(launcher::raise_limit_of_files()),
         unpacker: unpacking::isolation(),
         unmeasured: settings.unmeasured.limits(),
         reserve: settings.reserve.map(ByteSize::bytes),

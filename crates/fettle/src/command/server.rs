@@ -112,6 +112,8 @@ pub(crate) async fn server(
 }
 
 async fn run(context: &Context, loaded: Loaded<ServerSettings>) -> Result<(), ServerError> {
+    // It has a file open for each download and upload; and it starts nothing that would mind.
+    let _ = launcher::raise_limit_of_files();
     let ending = Ending::new()?;
     let Loaded { settings, file } = loaded;
     let address = daemon::address(settings.listen.as_deref().unwrap_or(USUAL_ADDRESS))?;

@@ -244,7 +244,10 @@ pub(crate) fn status(body: &StatusBody) -> String {
     }
     for enforced in body.enforced.iter().flatten() {
         let how = match (&enforced.by, &enforced.why) {
-            (Some(by), _) => format!("{}: by {by}", enforced.what),
+            (Some(by), None) => format!("{}: by {by}", enforced.what),
+            (Some(by), Some(why)) => {
+                format!("{}: by {by} (no control group: {why})", enforced.what)
+            }
             (None, why) => {
                 format!("{}: no ({})", enforced.what, why.as_deref().unwrap_or("unknown"))
             }

@@ -131,7 +131,8 @@ Restart=always
 RestartSec=1
 # Wrong settings do not become right by trying again.
 RestartPreventExitStatus=2
-LimitNOFILE=524288
+# fettle takes as many as it may, programs begin with the first number.
+LimitNOFILE=1024:524288
 UMask=0022
 ";
 

@@ -21,6 +21,10 @@ fn programs_outlive_every_end_of_their_manager_and_come_back_after_a_reboot_with
         let group = machine.done(&["cat", &format!("/proc/{}/cgroup", program.pid)]);
         assert!(group.contains(NODE), "it lives in the unit of the node: {group}");
         assert!(!environment(machine).contains("NOTIFY_SOCKET"), "the manager's own stay its own");
+        assert_eq!(machine.done(&["cat", &format!("/proc/{}/oom_score_adj", program.pid)]), "0");
+        let limits = machine.done(&["cat", &format!("/proc/{}/limits", program.pid)]);
+        let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        assert_eq!(files.split_whitespace().nth(3), Some("1024"), "as programs expect: {files}");
 
         // Restarted: another manager, the same program.
         let manager = manager_of(machine);

@@ -253,3 +253,25 @@ fn damage(blob: &Path, change: impl Fn(&mut Vec<u8>)) {
     fs::set_permissions(blob, fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(blob, bytes).unwrap();
 }
+
+#[test]
+fn without_a_control_group_for_memory_each_process_is_held_by_itself_and_status_says_so() {
+    as_every_account(|world| {
+        world.with_node();
+        let program =
+            world.write("greedy.sh", "#!/bin/sh\necho data $(ulimit -d)\nexec sleep 1000\n");
+        let manifest = world.manifest("demo/greedy", "1.0.0", &program, &[], &[]);
+        let mut text = fs::read_to_string(&manifest).unwrap();
+        text.push_str("\n[limits]\nmemory = \"64MiB\"\n");
+        fs::write(&manifest, text).unwrap();
+        world.json(&["app", "publish", manifest.to_str().unwrap()]);
+        world.json(&["install", "demo/greedy", "--start"]);
+        let status = world.json(&["status"]);
+        let abilities = status["enforced"].as_array().unwrap();
+        let memory = abilities.iter().find(|ability| ability["what"] == "memory").unwrap();
+        let by_group = memory["why"].is_null();
+        let expected = if by_group { "data unlimited" } else { "data 65536" };
+        assert!(world.run(&["logs", "greedy/1/1"]).stdout.contains(expected), "{memory}");
+        assert_eq!(memory["by"].as_str().unwrap().starts_with("rlimit"), !by_group, "{memory}");
+    });
+}

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use launcher::{Connection, End, Event, Launched, Refused, Request, Step, Way};
+use launcher::{Connection, End, Event, Launched, Refused, Request, Step, Way, open_files};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::node::{Node, ended, launched, runs, wait_until};
@@ -104,6 +104,29 @@ fn as_many_descriptors_are_kept_as_the_hard_limit_allows_and_programs_have_the_s
     drop(connection);
     let (_connection, known) = node.reach();
     assert_eq!(known.iter().filter(|known| known.kept.is_some()).count(), 50);
+}
+
+#[test]
+fn programs_begin_with_the_soft_limit_that_whoever_started_the_launcher_had_before_it_raised_its_own()
+ {
+    let node = Node::new();
+    let mut way = limited(&node, 80, 80);
+    way.args.push(open_files(24));
+    let (connection, _) = Connection::reach(&way).unwrap();
+    let script = "ulimit -S -n; ulimit -H -n";
+    launched(node.launch(&connection, node.shell("a", script)));
+    ended(&connection);
+    // Also by the launcher that takes its place.
+    let Way { program, args, .. } = node.way();
+    let replace = Request::Replace {
+        program: program.into(),
+        args: args.iter().chain([&node.directory.path().into()]).map(Into::into).collect(),
+    };
+    connection.send(&replace, &[]).unwrap();
+    drop(connection);
+    let (connection, _) = node.reach();
+    launched(node.launch(&connection, node.shell("b", script)));
+    wait_until("both print", || node.printed() == "24\n80\n24\n80\n");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cgroup::Group;
+use cgroup::{Descriptors, Group};
 use durable::DiskError;
 use launcher::{Program, Refused, Step};
 use model::{InstanceId, LaunchId};
@@ -17,7 +17,7 @@ use super::health::{NoPort, Notify, NotifyError, Plan, Watch};
 use super::launcher::Unmade;
 use super::means::{Means, short_name};
 use super::prepare::{Prepared, prepare, variable};
-use super::process::Process;
+use super::process::{LAUNCH, Process};
 use crate::inventory::ReadError;
 use crate::layout::{self, VersionName};
 use crate::logs::Run;
@@ -165,7 +165,7 @@ pub(super) async fn launch(
             Ok(made) => {
                 let process = Process::of_launch(&means.launcher, launch, made, group);
                 let is_ready = plan.is_ready_at_once();
-                let watch = Watch::begin(plan, notify, means.launcher.clone(), is_ready);
+                let watch = Watch::begin(plan, notify, process.runner(&means.launcher), is_ready);
                 return Ok(Launched { process, watch, is_ready, stderr_from });
             }
             Err(unmade) => unmade,
@@ -173,9 +173,10 @@ pub(super) async fn launch(
         if let Unmade::Lost(_) = unmade {
             // Nobody knows whether it was made; if it was, it is found by what it began with.
             let workspace = means.disk.root().join(layout::workspace(id));
-            if let Some(process) = blocking(move || Process::find(&workspace, group)).await {
+            if let Some(process) = blocking(move || Process::find(&workspace, launch, group)).await
+            {
                 let is_ready = plan.is_ready_at_once();
-                let watch = Watch::begin(plan, notify, means.launcher.clone(), is_ready);
+                let watch = Watch::begin(plan, notify, process.runner(&means.launcher), is_ready);
                 return Ok(Launched { process, watch, is_ready, stderr_from });
             }
         }
@@ -207,6 +208,7 @@ fn open(
     let no_logs = |source| LaunchError::Logs { instance: id.clone(), source };
     let Run { files, stderr_from } = means.logs.begin_run(id).map_err(no_logs)?;
     let mut descriptors: Vec<OwnedFd> = files.map(OwnedFd::from).into();
+    program.env.push(variable(LAUNCH, launch.to_string()));
     let group = enter_group(means, id, &limits, &mut program, &mut descriptors)?;
     let mut notify = None;
     if plan.listens() {
@@ -242,9 +244,7 @@ fn enter_group(
     };
     match entered() {
         Ok((group, entries)) => {
-            program.in_group = entries.group.is_some();
-            program.joins = entries.procs.len();
-            descriptors.extend(entries.group.into_iter().chain(entries.procs));
+            enter(entries, program, descriptors);
             Ok(group.exists().then_some(group))
         }
         Err(source) if *limits == cgroup::Limits::default() => {
@@ -253,6 +253,13 @@ fn enter_group(
         }
         Err(source) => Err(LaunchError::Group { instance: id.clone(), source }),
     }
+}
+
+/// Makes a program begin in a control group.
+pub(super) fn enter(entries: Descriptors, program: &mut Program, descriptors: &mut Vec<OwnedFd>) {
+    program.in_group = entries.group.is_some();
+    program.joins = entries.procs.len();
+    descriptors.extend(entries.group.into_iter().chain(entries.procs));
 }
 
 impl LaunchError {

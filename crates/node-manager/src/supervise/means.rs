@@ -31,6 +31,8 @@ pub(crate) struct Means {
     pub(crate) launcher: Launcher,
     /// What the kernel holds programs together with.
     pub(crate) groups: Groups,
+    /// What programs begin with as their `oom_score_adj`; `None`: what the launcher has.
+    pub(crate) oom_score: Option<i32>,
     /// What programs print.
     pub(crate) logs: Logs,
     /// What versions say of how they are run.
@@ -78,6 +80,13 @@ impl Drop for Means {
             tracing::debug!(%error, "the control group of the node stays");
         }
     }
+}
+
+/// A service that is to be among the last when memory runs out is not so for what its programs take: they
+/// are as likely to go as any other. A score that is above that of others is theirs too.
+pub(crate) fn oom_score_of_programs() -> Option<i32> {
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").ok()?;
+    own.trim().parse().ok().and_then(|own: i32| (own < 0).then_some(0))
 }
 
 /// The name of an instance's control group, and of what is its own in `run/<boot>`.

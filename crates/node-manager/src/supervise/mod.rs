@@ -2,6 +2,7 @@
 //! state machine of `model` before every move. `launcher` is the way to the process that makes all others;
 //! `process` knows them again after a restart.
 
+mod enforced;
 mod handle;
 mod health;
 mod launch;
@@ -13,10 +14,11 @@ mod prepare;
 mod process;
 mod stated;
 
+pub(crate) use enforced::enforced;
 pub(crate) use handle::{Handle, Refusal, Started, Trial, View};
 pub(crate) use launch::LaunchError;
 pub(crate) use launcher::Launcher;
-pub(crate) use means::{LeftGroups, Means};
+pub(crate) use means::{LeftGroups, Means, oom_score_of_programs};
 pub(crate) use owner::{Found, take_charge, take_charge_of};
 pub(crate) use process::boot_id;
 pub(crate) use stated::Statements;

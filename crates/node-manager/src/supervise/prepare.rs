@@ -6,10 +6,11 @@ use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::Path;
 
-use durable::Disk;
+use cgroup::Capabilities;
 use launcher::{Limit, Program, Word};
 use model::policy::{Limits, StopPolicy};
 use model::{InstanceId, LaunchId, RestartPolicy};
+use rustix::process::Resource;
 
 use super::health::{Plan, command};
 use super::launch::LaunchError;
@@ -45,7 +46,7 @@ pub(super) fn prepare(
 ) -> Result<Prepared, LaunchError> {
     let stated = means.statements.of(&means.disk, id, version)?;
     let envelope = &stated.envelope;
-    let (program, env) = program(&means.disk, (id, version), &stated, launch);
+    let (program, env) = program(means, (id, version), &stated, launch);
     let plan = Plan::new(
         envelope.policies.ready.as_ref(),
         envelope.policies.alive.as_ref(),
@@ -75,7 +76,7 @@ pub(super) fn stop_way(
         None => None,
         Some(argv) => {
             let unused = LaunchId::from(uuid::Uuid::nil()); // each run of a command has its own
-            let (like, _) = program(&means.disk, (id, version), &stated, unused);
+            let (like, _) = program(means, (id, version), &stated, unused);
             Some(command(argv, &like))
         }
     };
@@ -85,12 +86,12 @@ pub(super) fn stop_way(
 type Environment = BTreeMap<String, OsString>;
 
 fn program(
-    disk: &Disk,
+    means: &Means,
     (id, version): (&InstanceId, &VersionName),
     Stated { envelope, config }: &Stated,
     launch: LaunchId,
 ) -> (Program, Environment) {
-    let absolute = |path: &Path| disk.root().join(path);
+    let absolute = |path: &Path| means.disk.root().join(path);
     let path = |path: &Path| absolute(path).into_os_string();
     let workspace = layout::workspace(id);
     let mut env = BTreeMap::from([
@@ -116,8 +117,8 @@ fn program(
         args: envelope.args.iter().chain(&config.args).map(Word::from).collect(),
         env: env.iter().map(|(name, value)| variable(name, value)).collect(),
         directory: absolute(&workspace).into(),
-        limits: of_process(&envelope.policies.limits),
-        oom_score: None,
+        limits: of_process(&envelope.policies.limits, means.groups.capabilities()),
+        oom_score: means.oom_score,
         in_group: false,
         joins: 0,
         keeps: false,
@@ -133,14 +134,20 @@ pub(super) fn variable(name: &str, value: impl AsRef<std::ffi::OsStr>) -> Word {
     Word(word)
 }
 
-/// What the kernel holds each process to by itself.
-fn of_process(limits: &Limits) -> Vec<Limit> {
-    let files = limits.open_files.map(|files| {
-        let files = Some(u64::from(files));
-        let resource = rustix::process::Resource::Nofile as u32;
-        Limit { resource, soft: files, hard: files }
-    });
-    files.into_iter().collect()
+/// What the kernel holds each process to by itself. Where no control group can bound memory, that is better
+/// than nothing, and `status` says so.
+fn of_process(limits: &Limits, capabilities: &Capabilities) -> Vec<Limit> {
+    let limit = |resource: Resource, most: u64| Limit {
+        resource: resource as u32,
+        soft: Some(most),
+        hard: Some(most),
+    };
+    let files = limits.open_files.map(|files| limit(Resource::Nofile, files.into()));
+    // Private memory that can be written to (getrlimit(2), since Linux 4.7): what is only reserved, as
+    // many runtimes do, does not count.
+    let alone = limits.memory.filter(|_| capabilities.memory.by().is_none());
+    let memory = alone.map(|memory| limit(Resource::Data, memory.bytes()));
+    files.into_iter().chain(memory).collect()
 }
 
 /// What it holds a program to with all that it starts. None of them is zero: the model's bounds.

@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use wire::serve::blocking;
 
+use super::health::Runner;
 use super::launcher::{Launcher, Made};
 use super::launches::{Fate, FateOf};
 use crate::event::Event;
@@ -57,10 +58,18 @@ impl Process {
     }
 
     /// Finds the process of an instance whose manager died between starting and recording it: the one
-    /// that began with this workspace in its environment, leads its group, and was there first.
-    pub(super) fn find(workspace: &Path, group: Option<Group>) -> Option<Process> {
-        let leader = |pid: &u32| process_group(*pid) == Some(*pid);
-        let leaders = with_workspace(workspace).into_iter().filter(leader);
+    /// that began with this workspace and this launch in its environment, leads its group, and was there
+    /// first. Its commands have the workspace and no launch; what it starts has both, later.
+    pub(super) fn find(
+        workspace: &Path,
+        launch: LaunchId,
+        group: Option<Group>,
+    ) -> Option<Process> {
+        let of_launch = format!("{LAUNCH}={launch}");
+        let is_it = |pid: &u32| {
+            process_group(*pid) == Some(*pid) && has_variable(*pid, of_launch.as_bytes())
+        };
+        let leaders = with_workspace(workspace).into_iter().filter(is_it);
         let records = leaders
             .filter_map(|pid| Some(ProcessRecord { pid, start_ticks: start_ticks(pid).ok()? }));
         Process::adopt(records.min_by_key(|record| record.start_ticks)?, group)
@@ -90,6 +99,11 @@ impl Process {
             tracing::error!(%error, pid = self.record.pid, "cannot wait for a process");
             std::future::pending::<()>().await;
         }
+    }
+
+    /// What runs the commands of its instance.
+    pub(super) fn runner(&self, launcher: &Launcher) -> Runner {
+        Runner { launcher: launcher.clone(), group: self.group.clone() }
     }
 
     /// Waits until nothing runs any more that it started; after its own end.
@@ -328,10 +342,14 @@ fn processes() -> Vec<u32> {
     entries.filter_map(Result::ok).filter_map(number).collect()
 }
 
-/// What is dead and not reaped has no environment any more.
 fn has_workspace(number: u32, workspace: &Path) -> bool {
-    let Ok(environment) = std::fs::read(format!("/proc/{number}/environ")) else { return false };
     let wanted = [b"FETTLE_WORKSPACE=", workspace.as_os_str().as_encoded_bytes()].concat();
+    has_variable(number, &wanted)
+}
+
+/// Did it begin with this, `NAME=value`? What is dead and not reaped has no environment any more.
+fn has_variable(number: u32, wanted: &[u8]) -> bool {
+    let Ok(environment) = std::fs::read(format!("/proc/{number}/environ")) else { return false };
     environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
 }
 
@@ -361,6 +379,8 @@ fn parse_stat<T: std::str::FromStr>(stat: &str, field: usize) -> Option<T> {
     rest.split_ascii_whitespace().nth(field.checked_sub(3)?)?.parse().ok()
 }
 
+/// The variable that says by which launch a program was made. Commands beside it do not have it.
+pub(super) const LAUNCH: &str = "FETTLE_LAUNCH";
 /// How often what a process left behind is looked for; each pass finds what was forked during the last.
 const PASSES: usize = 8;
 /// How long what was killed may take to be gone.
@@ -399,6 +419,40 @@ mod tests {
         assert!(
             Process::adopt(ProcessRecord { pid, start_ticks: start_ticks + 1 }, None).is_none()
         );
+    }
+
+    /// A process of the system that leads its group, with this environment, until it is dropped.
+    struct Sleeper(std::process::Child);
+
+    impl Sleeper {
+        #[expect(clippy::disallowed_methods, reason = "it stands for what a launcher made")]
+        fn new(workspace: &Path, launch: Option<LaunchId>) -> Sleeper {
+            use std::os::unix::process::CommandExt as _;
+            let mut command = std::process::Command::new("sleep");
+            command.arg("1000").env_clear().env("FETTLE_WORKSPACE", workspace).process_group(0);
+            command.envs(launch.map(|launch| (LAUNCH, launch.to_string())));
+            Sleeper(command.spawn().unwrap())
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_process_of_a_launch_is_found_and_never_a_command_of_the_same_instance() {
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = directory.path();
+        let new = || LaunchId::from(uuid::Uuid::now_v7());
+        let (launch, earlier) = (new(), new());
+        let _others = [Sleeper::new(workspace, None), Sleeper::new(workspace, Some(earlier))];
+        assert!(Process::find(workspace, launch, None).is_none());
+        let it = Sleeper::new(workspace, Some(launch));
+        let found = Process::find(workspace, launch, None).unwrap();
+        assert_eq!(found.record().pid, it.0.id());
     }
 
     proptest! {

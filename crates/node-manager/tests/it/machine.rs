@@ -12,8 +12,9 @@ use tokio::runtime::Runtime;
 use wire::ErrorBody;
 use wire::serve::{Address, Listener, serve};
 use wire::v1::{
-    CreateRequest, DeleteRequest, InstallRequest, InstalledBody, InstanceBody, NameRequest,
-    OperationBody, OperationResult, RevertRequest, StopRequest, StoreRequest, UpdateRequest,
+    CreateRequest, DeleteRequest, EnvelopeBody, InstallRequest, InstalledBody, InstanceBody,
+    NameRequest, OperationBody, OperationResult, RevertRequest, StopRequest, StoreRequest,
+    UpdateRequest,
 };
 
 use crate::world::{World, connect};
@@ -23,6 +24,22 @@ pub struct Machine {
     pub config: Config,
     pub node: Connection,
     runtime: Option<Runtime>,
+}
+
+/// A machine with an instance of an application like this, which is not started, and the server that it came
+/// from.
+pub async fn with_instance(world: World, published: EnvelopeBody) -> (World, Machine, InstanceId) {
+    world.publish(&published).await;
+    let machine = Machine::start(&world).await;
+    let installation = machine.install(install(published.title.as_str())).await.installation;
+    let id = InstanceId { installation, number: 1 };
+    machine.done(create(&id.installation, false)).await;
+    (world, machine, id)
+}
+
+/// Where an instance works.
+pub fn workspace(machine: &Machine, id: &InstanceId) -> PathBuf {
+    machine.instance_dir(id).join("root")
 }
 
 impl Machine {

@@ -12,6 +12,7 @@ mod health;
 mod interrupted;
 mod journey;
 mod launcher_dies;
+mod limits;
 mod links;
 mod logs;
 mod machine;

@@ -1,6 +1,5 @@
 //! An update of an instance: the new version has to show that it works, else the old one runs again.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use client::Change;
@@ -10,7 +9,9 @@ use serde_json::json;
 use wire::Code;
 use wire::v1::{ExitBody, InstanceBody, UpdateRequest};
 
-use crate::machine::{Machine, eventually, kill, new_id, revert, runs, start, stop, update};
+use crate::machine::{
+    Machine, eventually, kill, new_id, revert, runs, start, stop, update, workspace,
+};
 use crate::world::{World, envelope};
 
 /// Publishes a version of `p` with these policies.
@@ -39,10 +40,6 @@ fn probation(seconds: f64) -> serde_json::Value {
 fn again(id: &InstanceId) -> Change {
     let name = id.to_string();
     Change::Update(UpdateRequest { name, to: None, fresh_packages: false, again: true })
-}
-
-fn workspace(machine: &Machine, id: &InstanceId) -> PathBuf {
-    machine.instance_dir(id).join("root")
 }
 
 fn on(version: &str) -> impl Fn(&InstanceBody) -> bool {

@@ -1,40 +1,30 @@
 //! Programs that end, fail, ignore signals and leave children behind.
 
-use std::path::PathBuf;
-
 use model::InstanceId;
 use model::lifecycle::{Desired, InstanceState};
 use wire::Code;
-use wire::v1::{ExitBody, InstanceBody, RestartBody, RestartWord};
+use wire::v1::{EnvelopeBody, ExitBody, InstanceBody, RestartBody, RestartWord};
 
 use crate::machine::{
     Machine, create, delete, eventually, install, kill, line_in, new_id, restart, runs, start,
-    stop, stop_within,
+    stop, stop_within, with_instance, workspace,
 };
 use crate::world::{World, envelope};
 
 /// Runs until there is a file `go`, and ends with what it says.
 const UNTIL_GO: &str = "while [ ! -s go ]; do sleep 0.02; done; exit $(cat go)";
 
-async fn publish(world: &World, lines: &str, on: RestartWord, limit: u32) {
+fn program(world: &World, lines: &str, on: RestartWord, limit: u32) -> EnvelopeBody {
     let mut published = envelope("p", "1.0.0", world.script("p/program", lines));
     published.restart = RestartBody { on, limit, window: 600.0 };
-    world.publish(&published).await;
+    published
 }
 
 /// A machine with an instance of this program.
 async fn with(lines: &str, on: RestartWord, limit: u32) -> (World, Machine, InstanceId) {
     let world = World::start().await;
-    publish(&world, lines, on, limit).await;
-    let machine = Machine::start(&world).await;
-    let installation = machine.install(install("p")).await.installation;
-    let id = InstanceId { installation, number: 1 };
-    machine.done(create(&id.installation, false)).await;
-    (world, machine, id)
-}
-
-fn workspace(machine: &Machine, id: &InstanceId) -> PathBuf {
-    machine.instance_dir(id).join("root")
+    let published = program(&world, lines, on, limit);
+    with_instance(world, published).await
 }
 
 fn say_go(machine: &Machine, id: &InstanceId, code: &str) {

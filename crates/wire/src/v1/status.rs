@@ -32,6 +32,6 @@ pub struct EnforcedBody {
     pub what: String,
     /// By what; `null`: it cannot be.
     pub by: Option<String>,
-    /// Why it cannot be.
+    /// Why it cannot be; beside a `by`, why not by a control group, which would hold better.
     pub why: Option<String>,
 }

@@ -5,6 +5,7 @@
 //! of it is on disk but the socket that programs notify through: after a restart of the manager a program
 //! that was ready is ready, and one that was not has the time that was left to it, counted anew.
 
+mod command;
 mod notify;
 mod probe;
 mod said;
@@ -22,10 +23,10 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use self::said::Said;
-use super::launcher::Launcher;
 
+pub(crate) use command::{Runner, command};
 pub(crate) use notify::{Notify, NotifyError};
-pub(crate) use probe::{NoPort, Question, command, run as run_command};
+pub(crate) use probe::{NoPort, Question};
 
 /// What is to be watched of one program.
 #[derive(Debug)]
@@ -135,7 +136,7 @@ impl Watch {
     pub(super) fn begin(
         plan: Plan,
         notify: Option<Notify>,
-        launcher: Launcher,
+        runner: Runner,
         ready: bool,
     ) -> Option<Watch> {
         if plan.is_nothing() {
@@ -143,7 +144,7 @@ impl Watch {
         }
         let (sender, news) = mpsc::channel(NEWS);
         let (suspended, is_suspended) = watch::channel(false);
-        let watcher = Watcher { plan, notify, launcher, news: sender };
+        let watcher = Watcher { plan, notify, runner, news: sender };
         let task = tokio::spawn(watcher.watch(ready, is_suspended)).abort_handle();
         Some(Watch { news, suspended, task })
     }
@@ -172,7 +173,7 @@ impl Drop for Watch {
 struct Watcher {
     plan: Plan,
     notify: Option<Notify>,
-    launcher: Launcher,
+    runner: Runner,
     news: mpsc::Sender<News>,
 }
 
@@ -205,7 +206,7 @@ impl Watcher {
         let mut last = "it has not said `READY=1`".to_owned();
         let ask = |at| {
             let question = asked.as_ref().map(|(question, _)| question);
-            ask_at(at, question, &self.launcher, LONGEST_QUESTION)
+            ask_at(at, question, &self.runner, LONGEST_QUESTION)
         };
         let mut asking = pin!(ask(Instant::now()));
         loop {
@@ -251,7 +252,7 @@ impl Watcher {
             }
             _ => (None, Duration::MAX, Duration::MAX, 0),
         };
-        let ask = |at| ask_at(at, question, &self.launcher, timeout);
+        let ask = |at| ask_at(at, question, &self.runner, timeout);
         let mut asking = pin!(ask(question.map_or_else(Instant::now, |_| again(every))));
         let mut bad = 0;
         loop {
@@ -309,12 +310,12 @@ impl Watcher {
 async fn ask_at(
     when: Instant,
     question: Option<&Question>,
-    launcher: &Launcher,
+    runner: &Runner,
     timeout: Duration,
 ) -> Result<(), String> {
     let Some(question) = question else { return std::future::pending().await };
     tokio::time::sleep_until(when).await;
-    question.ask(launcher, timeout).await
+    question.ask(runner, timeout).await
 }
 
 async fn at(time: Option<Instant>) {

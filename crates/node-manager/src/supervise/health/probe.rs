@@ -5,18 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
-use std::os::fd::OwnedFd;
-use std::pin::pin;
 use std::time::Duration;
 
 use launcher::Program;
-use model::LaunchId;
-use model::policy::{Argv, Port, Probe};
+use model::policy::{Port, Probe};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::super::launcher::Launcher;
-use super::super::launches::FateOf;
+use super::command::{Runner, command};
 
 /// A question with everything that it takes to ask it.
 #[derive(Debug)]
@@ -61,12 +57,12 @@ impl Question {
     }
 
     /// Asks. `Ok`: yes; else what the answer was instead.
-    pub(super) async fn ask(&self, launcher: &Launcher, timeout: Duration) -> Result<(), String> {
+    pub(super) async fn ask(&self, runner: &Runner, timeout: Duration) -> Result<(), String> {
         let asked = async {
             match self {
                 Question::Http { port, path } => http(*port, path).await,
                 Question::Tcp { port } => connect(*port).await.map(drop),
-                Question::Command { program, .. } => run(program, launcher, timeout).await,
+                Question::Command { program, .. } => runner.run(program, timeout).await,
             }
         };
         match tokio::time::timeout(timeout, asked).await {
@@ -83,17 +79,6 @@ impl fmt::Display for Question {
             Question::Tcp { port } => write!(f, "a connection to port {port}"),
             Question::Command { words, .. } => write!(f, "`{words}`"),
         }
-    }
-}
-
-/// A program of the same instance that runs this command: found in the workspace unless it is absolute.
-pub(crate) fn command(argv: &Argv, like: &Program) -> Program {
-    let program = std::path::Path::new(&like.directory.0).join(argv.program());
-    Program {
-        program: program.into(),
-        args: argv.args().iter().map(Into::into).collect(),
-        keeps: false,
-        ..like.clone()
     }
 }
 
@@ -146,103 +131,8 @@ fn status_of(answer: &[u8]) -> Option<u16> {
     std::str::from_utf8(digits).ok()?.parse().ok().filter(|_| whole)
 }
 
-/// Runs a command of the instance to its end; its last words are part of a bad answer.
-pub(crate) async fn run(
-    program: &Program,
-    launcher: &Launcher,
-    timeout: Duration,
-) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("cannot be run: {error}");
-    let (output, input) = std::io::pipe().map_err(failed)?;
-    let launch = LaunchId::from(uuid::Uuid::now_v7());
-    let program = Program { launch: launch.to_string(), ..program.clone() };
-    let input = OwnedFd::from(input);
-    let streams = vec![input.try_clone().map_err(failed)?, input];
-    // Beside whoever asks: who asks no more while it is being made would leave it running.
-    let making = tokio::spawn({
-        let launcher = launcher.clone();
-        async move {
-            let made = launcher.launch(launch, program, streams).await;
-            made.map(|made| (made, Ending { launch, launcher, ended: false }))
-        }
-    });
-    let made = making.await.map_err(|_| "cannot be run: the node manager ends".to_owned())?;
-    let (made, mut ending) = made.map_err(|unmade| format!("cannot be run: {unmade}"))?;
-    let mut output =
-        tokio::net::unix::pipe::Receiver::from_owned_fd(output.into()).map_err(failed)?;
-    // Read while it runs, so that it never waits for a reader; only its last words are kept.
-    let mut words = Vec::new();
-    let fate = {
-        let mut reading = pin!(async {
-            let mut piece = [0; 1024];
-            while let Ok(count @ 1..) = output.read(&mut piece).await {
-                words.extend_from_slice(&piece[..count]);
-                let surplus = words.len().saturating_sub(LAST_WORDS);
-                words.drain(..surplus);
-            }
-        });
-        let mut is_read = false;
-        let fate = tokio::time::timeout(timeout, async {
-            tokio::select! {
-                () = &mut reading => is_read = true,
-                _ = made.fate.known() => {}
-            }
-            made.fate.known().await
-        });
-        let fate = fate.await;
-        // What it wrote is there; what it started may have the pipe open for ever.
-        if !is_read && fate.is_ok() {
-            let _ = tokio::time::timeout(DRAINED_WITHIN, reading).await;
-        }
-        fate
-    };
-    let words = String::from_utf8_lossy(&words).trim().replace(char::is_control, " ");
-    let words = if words.is_empty() { words } else { format!(": {words}") };
-    match fate {
-        Ok(FateOf::Ended(ended)) => {
-            ending.ended = true;
-            match ended.end {
-                launcher::End::Code(0) => Ok(()),
-                launcher::End::Code(code) => Err(format!("ended with code {code}{words}")),
-                launcher::End::Signal(signal) => {
-                    Err(format!("was ended by signal {signal}{words}"))
-                }
-            }
-        }
-        Ok(FateOf::LauncherLost) => Err("was lost with the launcher".to_owned()),
-        Err(_) => Err(format!("did not end within {timeout:?}{words}")),
-    }
-}
-
-/// Whatever becomes of a question, its process does not outlive it.
-struct Ending {
-    launch: LaunchId,
-    launcher: Launcher,
-    ended: bool,
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let (launch, launcher, ended) = (self.launch, self.launcher.clone(), self.ended);
-        let end = move || {
-            if !ended {
-                launcher.signal(launch, rustix::process::Signal::KILL.as_raw());
-            }
-            launcher.acknowledge(launch);
-        };
-        // Saying something to the launcher may take a moment. Without a runtime the manager is ending.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            drop(runtime.spawn_blocking(end));
-        }
-    }
-}
-
 /// Bytes of a status line that are read.
 const LONGEST_LINE: usize = 4096;
-/// How long what a command wrote may take to be read after its end.
-const DRAINED_WITHIN: Duration = Duration::from_millis(200);
-/// Bytes of a command's output that are quoted.
-const LAST_WORDS: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -63,8 +63,10 @@ impl Facts {
                 Some(Process::of_launch(&means.launcher, launch, made, group()))
             }
             (None, Some(recorded)) => Process::adopt(recorded, group()),
-            (None, None) if observed.state.has_process() => Process::find(workspace, group()),
-            (None, None) => None,
+            (None, None) => observed
+                .launch
+                .filter(|_| observed.state.has_process())
+                .and_then(|launch| Process::find(workspace, launch, group())),
         };
         // Most programs are not watched, and their envelopes need not be read.
         let plan = match observed.launch.filter(|_| process.is_some() && observed.watched) {
@@ -158,7 +160,9 @@ impl Owner {
                 } else if let Some(plan) = plan {
                     let state = self.observed.state;
                     let ready = state != InstanceState::Launching;
-                    self.watch = Watch::begin(plan, notify, self.means.launcher.clone(), ready);
+                    self.watch = self.process.as_ref().and_then(|process| {
+                        Watch::begin(plan, notify, process.runner(&self.means.launcher), ready)
+                    });
                     if let Some(watch) = &self.watch {
                         watch.suspend(state == InstanceState::Paused);
                     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use wire::serve::{blocking, brief};
 
 use super::super::handle::{Answer, Refusal};
-use super::super::health::{Watch, run_command};
+use super::super::health::Watch;
 use super::super::prepare::{StopWay, stop_way};
 use super::super::process::Process;
 use super::Owner;
@@ -126,12 +126,13 @@ impl Owner {
         self.stop = Some(Stop { ending, deadline, waiting: Vec::new(), command: None });
         let signal = Signal::from_named_raw(policy.signal.number()).unwrap_or(Signal::TERM);
         let Some(command) = command else { return self.signal(signal).await };
-        let (means, id) = (self.means.clone(), self.id.clone());
+        let Some(process) = &self.process else { return };
+        let (runner, id) = (process.runner(&self.means.launcher), self.id.clone());
         let (told, progress) = watch::channel(Progress::Runs);
         // Beside the owner: it hears of the end, of impatience and of other commands meanwhile. The owner
         // alone sends signals, so that none comes too late and hits the next process.
         let task = tokio::spawn(async move {
-            if let Err(answer) = run_command(&command, &means.launcher, grace).await {
+            if let Err(answer) = runner.run(&command, grace).await {
                 tracing::warn!(instance = %id, answer, "the command that ends it failed: it gets the signal");
                 told.send_replace(Progress::Failed);
             } else {
