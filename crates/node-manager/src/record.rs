@@ -182,6 +182,10 @@ pub(crate) struct InstanceRecord {
     /// Where the version that it is on stands.
     #[serde(default)]
     pub(crate) probation: ProbationRecord,
+    /// The operation that began the last probation: one that goes on after a crash begins none again, also
+    /// when the verdict was given meanwhile.
+    #[serde(default)]
+    pub(crate) trial: Option<OperationId>,
     /// Versions that it was moved to and that failed there, the last one last.
     #[serde(default)]
     pub(crate) rejected: Vec<RejectedRecord>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::lifecycle::{Desired, InstallationEvent, InstanceState};
-use model::{InstallationId, InstanceId, LaunchId, Span};
+use model::{InstallationId, InstanceId, LaunchId, OperationId, Span};
 use wire::serve::blocking;
 use wire::v1::{CreateRequest, InstanceBody, LogStream, OperationResult, RejectedBody};
 
@@ -61,6 +61,7 @@ pub(super) async fn create_locked(
     let record = InstanceRecord {
         desired: Desired::Stopped,
         probation: ProbationRecord::None,
+        trial: None,
         rejected: Vec::new(),
         created: now(),
         created_by: entry.caller(),
@@ -333,6 +334,15 @@ async fn switch(
         let on_the_way = (&body.instance, &to);
         ready = Some(ready_to_copy(core, entry, on_the_way, &memo.copies, false).await?);
     }
+    if !is_first && on_trial && has_begun_trial(core, &body.instance, entry.id()).await? {
+        // The verdict may have been given since: then nothing is begun again.
+        drop(ready);
+        let is_open = handle.view().on_probation;
+        if memo.begun && is_open && body.desired == Desired::Stopped {
+            start_on_trial(entry, handle).await;
+        }
+        return Ok(entry.decide(|memo| memo.waits = true).await?);
+    }
     if !is_first && is_begun_on(core, &body, &to).await? {
         // It came as far as that before the manager was cut off: what runs is not begun again.
         drop(ready);
@@ -347,17 +357,16 @@ async fn switch(
     }
     entry.phase("switching the version");
     let trial = match memo.before.filter(|_| on_trial) {
-        Some(before) => trial(core, &body.instance, &to, before, memo.begun).await?,
+        Some(before) => trial(core, entry, &body.instance, &to, before).await?,
         None => None,
     };
     let switched = handle.switch(to, memo.copies, trial).await;
     drop(ready);
     if memo.begun {
-        entry.phase("starting");
         if on_trial && switched.is_ok() {
-            // One that cannot be started is moved back by its owner, and the verdict says so.
-            let _ = waiting_with(&**entry, handle.watch(), until_started, handle.start()).await;
+            start_on_trial(entry, handle).await;
         } else {
+            entry.phase("starting");
             let started = start_and_watch(core, entry, handle).await;
             // What could not be moved runs on where it was; that it was not moved is what matters.
             switched?;
@@ -369,6 +378,22 @@ async fn switch(
         entry.decide(|memo| memo.waits = true).await?;
     }
     Ok(())
+}
+
+/// One that cannot be started is moved back by its owner, and the verdict says so.
+async fn start_on_trial(entry: &Arc<Entry>, handle: &Handle) {
+    entry.phase("starting");
+    let _ = waiting_with(&**entry, handle.watch(), until_started, handle.start()).await;
+}
+
+/// Did this operation come as far as that before the manager was cut off?
+async fn has_begun_trial(
+    core: &Core,
+    id: &InstanceId,
+    operation: OperationId,
+) -> Result<bool, Failure> {
+    let id = id.clone();
+    Ok(core.read(move |disk| inventory::instance(disk, &id)).await?.trial == Some(operation))
 }
 
 /// Does what runs of an instance run on this version? Whatever ran before was stopped before the instance was
@@ -385,16 +410,17 @@ async fn is_begun_on(core: &Core, body: &InstanceBody, to: &VersionName) -> Resu
 /// start has to. One that is not started now begins with its next start.
 async fn trial(
     core: &Core,
+    entry: &Entry,
     id: &InstanceId,
     to: &VersionName,
     before: VersionName,
-    begun: bool,
 ) -> Result<Option<Trial>, Failure> {
     let (id, to) = (id.clone(), to.clone());
     let envelope = core.read(move |disk| inventory::envelope(disk, &id.installation, &to)).await?;
     let stated = envelope.0.to_model()?.policies.update.probation;
-    let usual = begun.then(|| Span::from_millis(WATCHED.as_millis() as u64));
-    Ok(stated.max(usual).map(|length| Trial { before, length }))
+    let usual = entry.memo().begun.then(|| Span::from_millis(WATCHED.as_millis() as u64));
+    let operation = entry.id();
+    Ok(stated.max(usual).map(|length| Trial { before, length, operation }))
 }
 
 /// Waits for what becomes of the version that an instance was moved to. Holds no lock meanwhile: it can be
@@ -410,7 +436,8 @@ async fn verdict(
     entry.phase("probation");
     let mut watch = handle.watch();
     let is_over = |view: &View| !view.on_probation || view.body.state == InstanceState::Deleted;
-    let _ = watch.wait_for(is_over).await; // its owner is gone: then it is over
+    let over = watch.wait_for(is_over);
+    let _ = waiting_with(&**entry, handle.watch(), until_judged, over).await; // its owner is gone: it is over
     let InstanceBody { version, rejected, .. } = handle.view().body;
     if version == to.version {
         return result(&handle);
@@ -497,6 +524,20 @@ fn until_started(view: &View) -> String {
         (Some(pid), Some(said)) => {
             format!("`{instance}` (process {pid}) to be ready; it says `{said}`")
         }
+    }
+}
+
+/// What an update waits for once the new version runs.
+fn until_judged(view: &View) -> String {
+    let InstanceBody { instance, version, desired, state, .. } = &view.body;
+    match (desired, state) {
+        (Desired::Stopped, _) => {
+            format!("a start of `{instance}`, with which the probation of {version} begins anew")
+        }
+        (_, InstanceState::Paused) => {
+            format!("`{instance}` to be resumed: {version} has to run well for its probation")
+        }
+        _ => format!("{version} to run well as `{instance}` for all of its probation"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::lifecycle::InstanceState;
-use model::{InstanceId, LaunchId, Span};
+use model::{InstanceId, LaunchId, OperationId, Span};
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::v1::InstanceBody;
 
@@ -92,6 +92,8 @@ pub(crate) struct Trial {
     pub(crate) before: VersionName,
     /// How long it has to run well.
     pub(crate) length: Span,
+    /// Which operation wants to know.
+    pub(crate) operation: OperationId,
 }
 
 /// A start that made a process, or that joined one on its way.

@@ -1,5 +1,6 @@
 //! An update of an instance: the new version has to show that it works, else the old one runs again.
 
+use std::path::Path;
 use std::time::Duration;
 
 use client::Change;
@@ -23,7 +24,7 @@ async fn publish(world: &World, version: &str, lines: &str, policies: serde_json
 }
 
 /// A machine with a running instance of 1.0.0, whose installation is on a 1.1.0 of this kind.
-async fn with(lines: &str, policies: serde_json::Value) -> (World, Machine, InstanceId) {
+pub async fn with(lines: &str, policies: serde_json::Value) -> (World, Machine, InstanceId) {
     let world = World::start().await;
     publish(&world, "1.0.0", "echo old >> runs; exec sleep 1000", json!({})).await;
     let machine = Machine::start(&world).await;
@@ -33,7 +34,7 @@ async fn with(lines: &str, policies: serde_json::Value) -> (World, Machine, Inst
     (world, machine, id)
 }
 
-fn probation(seconds: f64) -> serde_json::Value {
+pub fn probation(seconds: f64) -> serde_json::Value {
     json!({ "update": { "probation": seconds } })
 }
 
@@ -212,4 +213,37 @@ async fn a_version_is_not_rejected_because_this_node_cannot_open_its_logs() {
     std::fs::rename(logs.with_extension("away"), &logs).unwrap();
     machine.until(&id, "running", on("1.1.0")).await;
     assert!(machine.instance(&id).await.probation.is_some());
+}
+
+/// The manager was cut off after the start, before it recorded that only the verdict is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_goes_on_does_not_try_a_version_again_that_failed_meanwhile() {
+    let (_world, mut machine, id) = with("exec sleep 1000", probation(600.0)).await;
+    let operation = new_id();
+    machine.node.node().submit(operation, &update(&id)).await.unwrap();
+    let before = machine.until(&id, "running", on("1.1.0")).await;
+    machine.turn_off().await;
+    kill(before.pid.unwrap());
+    eventually("it has ended", || !runs(before.pid.unwrap())).await;
+    machine.lose_the_log();
+    rewrite(&machine.root.join(format!("operations/{operation}")), |record| {
+        record["memo"]["waits"] = json!(false);
+    });
+    machine.turn_on().await;
+    let error = machine.end_of(operation).await.error.unwrap();
+    assert!(error.message.contains("1.1.0 did not work"), "{error:?}");
+    let body = machine.instance(&id).await;
+    assert_eq!((body.version.to_string().as_str(), body.probation), ("1.0.0", None));
+}
+
+/// Puts a record in place of another, with a sum that is right.
+fn rewrite(path: &Path, change: impl Fn(&mut serde_json::Value)) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let (line, body) = text.split_once('\n').unwrap();
+    let head = line.split(" sha256:").next().unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(body).unwrap();
+    change(&mut record);
+    let body = record.to_string();
+    let sum = model::Digest::of(format!("{head}\n{body}").as_bytes()).hex();
+    std::fs::write(path, format!("{head} sha256:{sum}\n{body}")).unwrap();
 }

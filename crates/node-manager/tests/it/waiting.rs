@@ -6,7 +6,8 @@ use model::OperationId;
 use wire::v1::{InstallRequest, OperationBody, ProgramBody};
 
 use crate::cable::Cable;
-use crate::machine::{Machine, delete, install, new_id, restart, start, stop};
+use crate::machine::{Machine, delete, install, new_id, restart, revert, start, stop, update};
+use crate::probation::{probation, with};
 use crate::world::{World, envelope, noise};
 
 /// Waits until an operation says what it waits for.
@@ -92,4 +93,16 @@ async fn a_stop_that_takes_long_names_the_process_and_what_is_behind_it_names_th
         assert_eq!(machine.end_of(id).await.waits_for, None);
     }
     let _ = machine.change(delete(&instance, true)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_on_probation_says_so_and_what_puts_the_verdict_off() {
+    let (_world, machine, id) = with("exec sleep 1000", probation(600.0)).await;
+    let operation = submit(&machine, &update(&id)).await;
+    waits(&machine, operation, "1.1.0 to run well as `p/1/1`").await;
+    machine.done(stop(&id)).await;
+    waits(&machine, operation, "a start of `p/1/1`, with which the probation of 1.1.0 begins")
+        .await;
+    machine.done(revert(&id)).await;
+    assert!(machine.end_of(operation).await.waits_for.is_none());
 }

@@ -210,11 +210,13 @@ impl Owner {
         }
         if outcome.is_ok() {
             self.version = to.clone();
-            let event = match trial {
-                Some(Trial { before, length }) => ProbationEvent::Begin { before, to, length },
-                None => ProbationEvent::Reverted,
+            let (event, operation) = match trial {
+                Some(Trial { before, length, operation }) => {
+                    (ProbationEvent::Begin { before, to, length }, Some(operation))
+                }
+                None => (ProbationEvent::Reverted, None),
             };
-            self.judge(event).await;
+            self.judge_for(event, operation).await;
         }
         self.observe_or_log().await;
         Ok(outcome?)

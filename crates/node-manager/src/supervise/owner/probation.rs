@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use model::ExitStatus;
 use model::lifecycle::{
     InstanceEvent, Misfit, Probation, ProbationEvent, ProbationStep, Reading, Rejection, Rejections,
 };
+use model::{ExitStatus, OperationId};
 use tokio::time::Instant;
 use wire::serve::blocking;
 use wire::v1::{ProbationBody, RejectedBody};
@@ -23,6 +23,15 @@ impl Owner {
     /// Something happened that matters to a version on probation. `true`: it failed, and the instance is to
     /// be moved back with [`Owner::go_back`] as soon as it has no process.
     pub(super) async fn judge(&mut self, event: ProbationEvent<VersionName>) -> bool {
+        self.judge_for(event, self.record.trial).await
+    }
+
+    /// [`Owner::judge`], recorded as of the trial that this operation began.
+    pub(super) async fn judge_for(
+        &mut self,
+        event: ProbationEvent<VersionName>,
+        trial: Option<OperationId>,
+    ) -> bool {
         let before = self.record.probation.to_model();
         if matches!(before, Probation::None | Probation::Passed)
             && !matches!(event, ProbationEvent::Begin { .. } | ProbationEvent::Reverted)
@@ -42,7 +51,7 @@ impl Owner {
             let passed = &self.version;
             record.rejected.retain(|rejected| rejected.version != *passed);
         }
-        record.probation = ProbationRecord::from_model(after);
+        (record.probation, record.trial) = (ProbationRecord::from_model(after), trial);
         // Not recorded it may be served again, and nothing worse.
         if let Err(error) = self.record_as(record).await {
             tracing::error!(instance = %self.id, %error, "its probation is known to memory alone");
