@@ -2,7 +2,7 @@
 //! and which next step go with it.
 
 use durable::DiskError;
-use model::lifecycle::{Illegal, InstallationEvent, InstallationState};
+use model::lifecycle::{Illegal, InstallationEvent, InstallationState, InstanceState};
 use model::{InstallationId, InstanceId, OperationId, Reference, Title, Version, counted};
 use wire::v1::{ExitBody, InvalidEnvelope};
 use wire::{Code, ErrorBody};
@@ -314,6 +314,10 @@ impl Failure {
                 "its workspace is as the newer version left it; what that printed: fettle logs {instance}"
             ),
             Failure::EndedAtOnce { instance, .. } | Failure::NotReady { instance, .. } => format!("read on: fettle logs --stderr {instance}"),
+            Failure::Refusal(Refusal::WrongState {
+                instance,
+                state: InstanceState::Stopping | InstanceState::Updating,
+            }) => format!("what it waits for: fettle why {instance}; then try again"),
             Failure::Refusal(Refusal::WrongState { instance, state }) if !state.is_stopped() => {
                 format!("stop it first: fettle stop {instance}")
             }

@@ -1,6 +1,7 @@
 //! A world for one test: a directory, a server, a node, and the command line that talks to them, all as one
 //! account. Everything in it ends with it, whatever the test does.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -130,6 +131,10 @@ impl World {
         self.server.as_mut().unwrap()
     }
 
+    pub(crate) fn node(&self) -> &Daemon {
+        self.node.as_ref().unwrap()
+    }
+
     pub(crate) fn node_mut(&mut self) -> &mut Daemon {
         self.node.as_mut().unwrap()
     }
@@ -245,9 +250,16 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // The node first, or it would start them again: programs outlive their node, but not the test.
-        drop(self.node.take());
+        // The node first, or it would start them again: programs outlive their node, but not the test. One
+        // that is asked to end takes the groups with it that are empty.
+        if let Some(mut node) = self.node.take()
+            && !std::thread::panicking()
+            && matches!(node.child.try_wait(), Ok(None))
+        {
+            node.terminate();
+        }
         let root = self.directory.path().as_os_str().as_encoded_bytes().to_owned();
+        let mut nodes = BTreeSet::new();
         for entry in fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
             else {
@@ -258,13 +270,42 @@ impl Drop for World {
                 variable.strip_prefix(b"FETTLE_WORKSPACE=").is_some_and(|at| at.starts_with(&root))
             });
             if ours && let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let groups = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+                let of_nodes = |part: &&str| part.starts_with("fettle-");
+                nodes.extend(groups.split(['/', '\n']).filter(of_nodes).map(str::to_owned));
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
+        }
+        if !nodes.is_empty() {
+            remove_groups(Path::new("/sys/fs/cgroup"), &nodes, false);
         }
         if std::thread::panicking() {
             for log in ["server.log", "node.log"] {
                 let text = fs::read_to_string(self.path(log)).unwrap_or_default();
                 eprintln!("--- {log}\n{text}");
+            }
+        }
+    }
+}
+
+/// Removes the control groups of these nodes; what was in them was killed a moment ago.
+fn remove_groups(directory: &Path, nodes: &BTreeSet<String>, inside: bool) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let inside = inside || entry.file_name().to_str().is_some_and(|name| nodes.contains(name));
+        if inside {
+            // What does not fork any more, and what left its environment behind.
+            let _ = fs::write(entry.path().join("cgroup.kill"), "1");
+        }
+        remove_groups(&entry.path(), nodes, inside);
+        for _ in 0..if inside { 100 } else { 0 } {
+            match fs::remove_dir(entry.path()) {
+                Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                _ => break,
             }
         }
     }
@@ -280,6 +321,10 @@ impl Daemon {
         let url = line.trim_end().strip_prefix("ready ").map(str::to_owned);
         let url = url.unwrap_or_else(|| panic!("no ready line but {line:?}"));
         Daemon { child, url }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
