@@ -175,11 +175,7 @@ impl Process {
         }
         let end = self.end();
         if let Some(group) = &self.group {
-            // Not before everything in it was reaped; what stays is found at the next start.
-            let emptied = group.wait_empty(EMPTY_WITHIN);
-            if !matches!(emptied, Ok(true)) || group.remove().is_err() {
-                tracing::debug!(group = group.name(), "not removed yet");
-            }
+            remove(group);
         }
         end
     }
@@ -260,6 +256,57 @@ impl Process {
 
     fn handle(&self) -> Option<&Event> {
         self.handle.get_or_init(|| hold(self.record)).as_ref()
+    }
+}
+
+/// What an instance left behind that has no process any more.
+#[derive(Debug)]
+pub(super) struct Remains {
+    group: Option<Group>,
+}
+
+impl Remains {
+    /// `group` is what is left of its control group: one in which something runs, or may. Without one it may
+    /// have left something only if it `had_process`.
+    pub(super) fn find(group: Option<Group>, had_process: bool) -> Option<Remains> {
+        (group.is_some() || had_process).then_some(Remains { group })
+    }
+
+    /// Ends it: an instance begins with nothing of its last run, and one that is stopped has nothing.
+    /// Blocking, but not for long; without a control group it looks at every process of the system.
+    pub(super) fn end(&self, workspace: &Path) {
+        for _ in 0..PASSES {
+            let left = match self.group.as_ref().map(Group::processes) {
+                Some(Ok(members)) => members,
+                _ => with_workspace(workspace),
+            };
+            let left: Vec<_> = left.into_iter().filter(|pid| !is_dead(*pid)).collect();
+            if left.is_empty() {
+                break;
+            }
+            if self.group.as_ref().is_some_and(|group| group.kill().is_ok()) {
+                continue;
+            }
+            for number in left {
+                // Held by a handle and looked at once more, so that nobody else is hit.
+                if let Ok((_, handle)) = open(number)
+                    && (self.group.is_some() || has_workspace(number, workspace))
+                {
+                    let _ = pidfd_send_signal(&handle, Signal::KILL);
+                }
+            }
+        }
+        if let Some(group) = &self.group {
+            remove(group);
+        }
+    }
+}
+
+/// Not before everything in it was reaped; what stays is found at the next start.
+fn remove(group: &Group) {
+    let emptied = group.wait_empty(EMPTY_WITHIN);
+    if !matches!(emptied, Ok(true)) || group.remove().is_err() {
+        tracing::debug!(group = group.name(), "not removed yet");
     }
 }
 

@@ -8,12 +8,14 @@ use std::time::Duration;
 use model::InstanceId;
 use model::lifecycle::{Desired, InstanceState};
 use node_manager::Node;
+use serde_json::json;
 use wire::serve::{Address, Listener, serve};
 use wire::v1::{ExitBody, InstanceBody, RestartWord};
 
+use crate::health::with;
 use crate::machine::{
     Machine, config, create, delete, eventually, install, kill, launcher_of, line_in, record, runs,
-    start, stop, stop_within,
+    start, stop, stop_within, workspace,
 };
 use crate::world::{World, envelope, names_in};
 
@@ -378,3 +380,27 @@ fn edit_observed(machine: &Machine, id: &InstanceId, edit: impl FnOnce(&mut serd
 
 const ROOT: &str = "NODE_MANAGER_TEST_ROOT";
 const SERVER: &str = "NODE_MANAGER_TEST_SERVER";
+
+/// Neither the manager nor the launcher saw the end of a program; what it had started runs on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_left_by_a_program_that_ended_unseen_ends_before_anything_begins_again() {
+    let child = "setsid sh -c 'echo $$ > child.new; mv child.new child; trap \"\" TERM; while :; do sleep 0.05; done'";
+    let lines = format!(
+        "if [ -e child ] && kill -0 $(cat child); then touch twice; fi; ({child} &); exec sleep 1000"
+    );
+    let (_world, mut machine, id) = with(&lines, json!({})).await;
+    machine.done(start(&id)).await;
+    let file = workspace(&machine, &id).join("child");
+    let child: u32 = line_in(&file).await.parse().unwrap();
+    let pid = machine.instance(&id).await.pid.unwrap();
+    machine.turn_off().await;
+    for pid in [launcher_of(pid), pid] {
+        kill(pid);
+        eventually("it has ended", || !runs(pid)).await;
+    }
+    assert!(runs(child));
+    machine.turn_on().await;
+    machine.until(&id, "back", |body| body.restarts >= 1 && body.pid.is_some()).await;
+    assert!(!runs(child));
+    assert!(!workspace(&machine, &id).join("twice").exists());
+}

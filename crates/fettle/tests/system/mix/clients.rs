@@ -7,55 +7,77 @@ use super::applications::{KEPT, VERSIONS};
 use super::dice::Dice;
 use super::field::{Field, Verdict, eventually};
 
-/// Gives one command.
-pub(super) fn meddle(field: &Field, dice: &mut Dice, manifests: &[(String, Vec<String>)]) {
-    let (title, of_title) = dice.one_of(manifests);
-    let installation = format!("{title}/{}", dice.below(3) + 1);
-    let instance = format!("{installation}/{}", dice.below(3) + 1);
-    let version = format!("1.{}.0", dice.below(u64::from(VERSIONS)));
-    let manifest = dice.one_of(of_title);
-    let name = format!("demo/{title}");
-    let (at, wants) = (format!("{name}@{version}"), format!("{name}@^1"));
-    let all = format!("{title}/**");
-    let (installation, instance) = (installation.as_str(), instance.as_str());
-    let words: &[&str] = match dice.below(44) {
-        0 => &["install", &name, "--start"],
-        1 => &["install", &at, "--start", "--env", "COLOUR=red"],
-        2 => &["install", &wants, "--dry-run"],
-        3 => &["uninstall", installation],
-        4 | 5 => &["instance", "create", installation, "--start"],
-        6 => &["instance", "create", installation],
-        7..10 => &["start", instance],
-        10..13 => &["stop", instance],
-        13 => &["stop", instance, "--timeout", "100ms"],
-        14 => &["restart", instance],
-        15 => &["pause", instance],
-        16 => &["resume", instance],
-        17..20 => &["update", installation, "--to", &at],
-        20 => &["update", installation],
-        21 => &["update", installation, "--dry-run"],
-        22..25 => &["update", instance],
-        25 => &["update", instance, "--again"],
-        26 => &["update", instance, "--fresh-packages"],
-        27 => &["revert", installation],
-        28 => &["revert", instance],
-        29 => &["delete", instance],
-        30 => &["delete", instance, "--stop"],
-        31 => &["stop", &all],
-        32 => &["start", &all],
-        33 => &["ps"],
-        34 => &["status", instance],
-        35 => &["why", instance],
-        36 => &["logs", instance, "--tail", "3"],
-        37 => &["operation", "list"],
-        38 => &["store", "gc"],
-        39 => &["store", "verify"],
-        40 => &["store", "repair"],
-        41 => &["app", "publish", manifest],
-        42 => &["app", "list"],
-        _ => &["stop", instance, "--detach"],
-    };
-    field.give(words);
+/// Gives commands at random, mostly to what there is.
+pub(super) struct Meddler<'a> {
+    pub(super) field: &'a Field,
+    pub(super) dice: Dice,
+    pub(super) manifests: &'a [(String, Vec<String>)],
+    /// Instances of the mix that there were a moment ago.
+    pub(super) known: Vec<String>,
+}
+
+impl Meddler<'_> {
+    pub(super) fn meddle(&mut self, done: u32) {
+        let Meddler { field, dice, manifests, known } = self;
+        if done.is_multiple_of(8) {
+            let names = field.look(&["ps"]).into_iter().map(|body| word(&body["instance"]));
+            *known = names.filter(|name| !name.starts_with(KEPT.title)).collect();
+        }
+        let (title, of_title) = dice.one_of(manifests);
+        let mut instance = format!("{title}/{}/{}", dice.below(3) + 1, dice.below(3) + 1);
+        if !known.is_empty() && dice.below(5) > 0 {
+            instance.clone_from(dice.one_of(known));
+        }
+        let (installation, _) = instance.rsplit_once('/').unwrap();
+        let title_of_it = instance.split('/').next().unwrap();
+        let version = format!("1.{}.0", dice.below(u64::from(VERSIONS)));
+        let manifest = dice.one_of(of_title);
+        let name = format!("demo/{title}");
+        let (at, wants) = (format!("{name}@{version}"), format!("{name}@^1"));
+        let to = format!("demo/{title_of_it}@{version}");
+        let all = format!("{title}/**");
+        let instance = instance.as_str();
+        let words: &[&str] = match dice.below(44) {
+            // So many are enough to be in each other's way.
+            0..7 if known.len() > MOST => &["delete", instance, "--stop"],
+            0 => &["install", &name, "--start"],
+            1 => &["install", &at, "--start", "--env", "COLOUR=red"],
+            2 => &["install", &wants, "--dry-run"],
+            3 => &["uninstall", installation],
+            4 | 5 => &["instance", "create", installation, "--start"],
+            6 => &["instance", "create", installation],
+            7..10 => &["start", instance],
+            10..13 => &["stop", instance],
+            13 => &["stop", instance, "--timeout", "100ms"],
+            14 => &["restart", instance],
+            15 => &["pause", instance],
+            16 => &["resume", instance],
+            17..20 => &["update", installation, "--to", &to],
+            20 => &["update", installation],
+            21 => &["update", installation, "--dry-run"],
+            22..25 => &["update", instance],
+            25 => &["update", instance, "--again"],
+            26 => &["update", instance, "--fresh-packages"],
+            27 => &["revert", installation],
+            28 => &["revert", instance],
+            29 => &["delete", instance],
+            30 => &["delete", instance, "--stop"],
+            31 => &["stop", &all],
+            32 => &["start", &all],
+            33 => &["ps"],
+            34 => &["status", instance],
+            35 => &["why", instance],
+            36 => &["logs", instance, "--tail", "3"],
+            37 => &["operation", "list"],
+            38 => &["store", "gc"],
+            39 => &["store", "verify"],
+            40 => &["store", "repair"],
+            41 => &["app", "publish", manifest],
+            42 => &["app", "list"],
+            _ => &["stop", instance, "--detach"],
+        };
+        field.give(words);
+    }
 }
 
 /// One that nobody else touches.
@@ -192,7 +214,14 @@ impl Keeper {
         };
         let look = || field.look(&["status", &kept.name]).remove(0);
         if field.kills {
-            eventually(&format!("it is as {kept:?}"), || is_so(&look()));
+            eventually(&format!("it is as {kept:?}"), || {
+                let status = look();
+                // It was to be resumed when there was nobody to say it to.
+                if status["state"] == "paused" {
+                    field.give(&["resume", &kept.name]);
+                }
+                is_so(&status)
+            });
         } else {
             let status = look();
             assert!(is_so(&status), "{kept:?} but {status}");
@@ -203,3 +232,6 @@ impl Keeper {
 fn word(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
+
+/// Instances beside those of keepers, about.
+const MOST: usize = 30;

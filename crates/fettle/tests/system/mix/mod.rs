@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::applications::{KEPT, Machine, NATURES, VERSIONS};
-use self::clients::{Keeper, meddle};
+use self::clients::{Keeper, Meddler};
 use self::dice::Dice;
 use self::field::Field;
 use self::processes::{descriptors, peak_memory};
@@ -86,13 +86,12 @@ fn mix(seed: u64, kills: bool, goes_on: &(dyn Fn(u32) -> bool + Sync)) -> String
     let began = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..CLIENTS {
-            let (mut dice, playing) = (dice.split(), Playing(&playing));
-            let (field, manifests) = (&field, &manifests);
+            let (dice, playing) = (dice.split(), Playing(&playing));
+            let mut meddler =
+                Meddler { field: &field, dice, manifests: &manifests, known: Vec::new() };
             scope.spawn(move || {
                 let _playing = playing;
-                (0..).take_while(|done| goes_on(*done)).for_each(|_| {
-                    meddle(field, &mut dice, manifests);
-                });
+                (0..).take_while(|done| goes_on(*done)).for_each(|done| meddler.meddle(done));
             });
         }
         for number in 0..KEEPERS {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use model::lifecycle::{Desired, Ending, InstanceEvent, InstanceState, ProbationEvent};
 use model::{ExitStatus, InstanceId, LaunchId, Timestamp};
+use wire::serve::blocking;
 
 use super::super::handle::Refusal;
 use super::super::health::{Notify, Plan, Watch};
 use super::super::means::{LeftGroups, Means};
 use super::super::prepare::{Prepared, prepare};
-use super::super::process::{End, Process};
+use super::super::process::{End, Process, Remains};
 use super::Owner;
 use super::stopping::Stop;
 use crate::instance::{self, InstanceError};
@@ -25,6 +26,8 @@ pub(super) struct Facts {
     pub(super) observed: ObservedRecord,
     pub(super) version: VersionName,
     pub(super) process: Option<Process>,
+    /// Without one: what it left behind, if it may have left anything.
+    pub(super) remains: Option<Remains>,
     /// What its process is watched by, if it has one and that is anything.
     pub(super) plan: Option<Plan>,
     /// The socket that it says it through.
@@ -68,13 +71,18 @@ impl Facts {
                 .filter(|_| observed.state.has_process())
                 .and_then(|launch| Process::find(workspace, launch, group())),
         };
+        // Its end was not seen, or what was to be done at its end was not done.
+        let remains = match &process {
+            Some(_) => None,
+            None => Remains::find(group(), observed.state.has_process()),
+        };
         // Most programs are not watched, and their envelopes need not be read.
         let plan = match observed.launch.filter(|_| process.is_some() && observed.watched) {
             Some(launch) => plan_of(means, (id, &version), launch),
             None => None,
         };
         let notify = kept.and_then(|socket| Notify::kept(socket).ok());
-        Ok(Facts { record, observed, version, process, plan, notify })
+        Ok(Facts { record, observed, version, process, remains, plan, notify })
     }
 }
 
@@ -119,9 +127,14 @@ impl Owner {
     pub(super) async fn resume(
         &mut self,
         process: Option<Process>,
+        remains: Option<Remains>,
         plan: Option<Plan>,
         notify: Option<Notify>,
     ) -> Result<(), Refusal> {
+        if let Some(remains) = remains {
+            let workspace = self.workspace.clone();
+            blocking(move || remains.end(&workspace)).await;
+        }
         let state = self.observed.state;
         let recorded = self.observed.clone();
         let under_way = stop_under_way(self.record.desired, state, recorded.ending);

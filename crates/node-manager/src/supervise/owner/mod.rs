@@ -62,7 +62,7 @@ impl Found {
 /// [`take_charge`] of what was found just now.
 pub(crate) async fn take_charge_of(means: Arc<Means>, found: Found) -> Result<Handle, Refusal> {
     let Found { id, facts } = found;
-    let Facts { record, observed, version, process, notify, plan } = facts?;
+    let Facts { record, observed, version, process, remains, notify, plan } = facts?;
     let workspace = means.disk.root().join(layout::workspace(&id));
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let view = View {
@@ -87,7 +87,7 @@ pub(crate) async fn take_charge_of(means: Arc<Means>, found: Found) -> Result<Ha
         commands: receiver,
         publish,
     };
-    owner.resume(process, plan, notify).await?;
+    owner.resume(process, remains, plan, notify).await?;
     tokio::spawn(owner.run());
     Ok(Handle { commands, view })
 }
