@@ -385,9 +385,8 @@ const SERVER: &str = "NODE_MANAGER_TEST_SERVER";
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_left_by_a_program_that_ended_unseen_ends_before_anything_begins_again() {
     let child = "setsid sh -c 'echo $$ > child.new; mv child.new child; trap \"\" TERM; while :; do sleep 0.05; done'";
-    let lines = format!(
-        "if [ -e child ] && kill -0 $(cat child); then touch twice; fi; ({child} &); exec sleep 1000"
-    );
+    // A lock, which its child inherits: a dead one that nobody has reaped yet has none.
+    let lines = format!("exec 9>>alone; flock -n 9 || touch twice; ({child} &); exec sleep 1000");
     let (_world, mut machine, id) = with(&lines, json!({})).await;
     machine.done(start(&id)).await;
     let file = workspace(&machine, &id).join("child");
