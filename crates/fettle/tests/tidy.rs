@@ -81,6 +81,18 @@ fn what_the_documents_name_is_there() {
 }
 
 #[test]
+fn every_test_that_the_page_of_complaints_names_is_there() {
+    let page = fs::read_to_string(root().join("docs/elsewhere.md")).unwrap();
+    let tests: String = sources().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let named = page.split('`').skip(1).step_by(2).filter_map(|word| word.rsplit_once("::"));
+    let named: Vec<&str> = named.map(|(_, test)| test).collect();
+    assert!(named.len() > 30, "{named:?}");
+    for test in named {
+        assert!(tests.contains(&format!("fn {test}()")), "`{test}` is no test");
+    }
+}
+
+#[test]
 fn every_file_begins_with_its_story_and_stays_readable() {
     for file in sources() {
         let text = fs::read_to_string(&file).unwrap();
