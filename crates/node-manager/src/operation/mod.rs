@@ -8,6 +8,7 @@ mod foresight;
 mod installations;
 mod instances;
 mod journal;
+mod moves;
 mod store;
 mod store_check;
 mod store_mend;

@@ -9,7 +9,7 @@ use model::{InstallationId, Timestamp};
 use wire::v1::{OperationKind, OperationResult};
 
 use super::journal::Entry;
-use super::{installations, instances, store, store_check};
+use super::{installations, instances, moves, store, store_check};
 use crate::failure::Failure;
 use crate::node::Core;
 use crate::record::{Request, Target};
@@ -95,10 +95,10 @@ async fn work(
         Request::Resume(id) => instances::pause(core, entry, &id, false).await,
         Request::Delete(id, request) => instances::delete(core, entry, &id, request.stop).await,
         Request::Update(Target::Instance(id), request) => {
-            instances::update(core, entry, &id, request.fresh_packages, request.again).await
+            moves::update(core, entry, &id, request.fresh_packages, request.again).await
         }
         Request::Revert(Target::Instance(id), request) => {
-            instances::revert(core, entry, &id, request.fresh_packages).await
+            moves::revert(core, entry, &id, request.fresh_packages).await
         }
         Request::StoreGc(_) => store::gc(core, entry).await,
         Request::StoreVerify(_) => store_check::verify(core, entry).await,

@@ -1,6 +1,6 @@
 //! Running programs: one owner task per instance moves it from what is to what is desired, and asks the
 //! state machine of `model` before every move. `launcher` is the way to the process that makes all others;
-//! `process` knows them again after a restart.
+//! `process` knows them again after a restart, by what `proc` reads.
 
 mod enforced;
 mod handle;
@@ -11,6 +11,7 @@ mod launches;
 mod means;
 mod owner;
 mod prepare;
+mod proc;
 mod process;
 mod stated;
 
@@ -20,5 +21,5 @@ pub(crate) use launch::LaunchError;
 pub(crate) use launcher::Launcher;
 pub(crate) use means::{LeftGroups, Means, oom_score_of_programs};
 pub(crate) use owner::{Found, take_charge, take_charge_of};
-pub(crate) use process::boot_id;
+pub(crate) use proc::boot_id;
 pub(crate) use stated::Statements;

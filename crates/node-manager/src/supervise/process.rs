@@ -2,7 +2,6 @@
 //! held by a pidfd and known again by number, start time and boot. Owns signals and the end; refuses to
 //! start anything.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -12,12 +11,16 @@ use cgroup::Group;
 use launcher::{Ended, Launched};
 use model::{ExitStatus, LaunchId, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
 use wire::serve::blocking;
 
 use super::health::Runner;
 use super::launcher::{Launcher, Made};
 use super::launches::{Fate, FateOf};
+use super::proc::{
+    has_variable, has_workspace, is_dead, open, process_group, processes, start_ticks,
+    with_workspace,
+};
 use crate::event::Event;
 use crate::node::now;
 use crate::record::ProcessRecord;
@@ -347,14 +350,6 @@ fn group_is_of(leader: ProcessRecord) -> bool {
     start_ticks(leader.pid).map_or(true, |ticks| ticks == leader.start_ticks)
 }
 
-/// Changes with every boot of the machine.
-pub(crate) fn boot_id() -> io::Result<String> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    let id = text.trim();
-    let plain = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    plain.then(|| id.to_owned()).ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
 /// What still runs of what a process started, the process itself left out: by the environment, and by the
 /// group as long as that is its own.
 fn followers(leader: ProcessRecord, workspace: &Path) -> Vec<OwnedFd> {
@@ -369,61 +364,6 @@ fn followers(leader: ProcessRecord, workspace: &Path) -> Vec<OwnedFd> {
         follows(&pid).then_some(handle)
     };
     processes().into_iter().filter(follows).filter_map(held).collect()
-}
-
-fn open(number: u32) -> io::Result<(Pid, OwnedFd)> {
-    let raw = i32::try_from(number).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let pid = Pid::from_raw(raw).ok_or(io::ErrorKind::InvalidInput)?;
-    Ok((pid, pidfd_open(pid, PidfdFlags::NONBLOCK)?))
-}
-
-/// All processes that began with `FETTLE_WORKSPACE=<workspace>` and have not ended.
-fn with_workspace(workspace: &Path) -> Vec<u32> {
-    processes().into_iter().filter(|pid| has_workspace(*pid, workspace)).collect()
-}
-
-/// The numbers of all processes that this one can see.
-fn processes() -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
-    entries.filter_map(Result::ok).filter_map(number).collect()
-}
-
-fn has_workspace(number: u32, workspace: &Path) -> bool {
-    let wanted = [b"FETTLE_WORKSPACE=", workspace.as_os_str().as_encoded_bytes()].concat();
-    has_variable(number, &wanted)
-}
-
-/// Did it begin with this, `NAME=value`? What is dead and not reaped has no environment any more.
-fn has_variable(number: u32, wanted: &[u8]) -> bool {
-    let Ok(environment) = std::fs::read(format!("/proc/{number}/environ")) else { return false };
-    environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
-}
-
-/// Field 22 of `/proc/<pid>/stat` (proc_pid_stat(5)): when it was made, in clock ticks since the boot.
-fn start_ticks(number: u32) -> io::Result<u64> {
-    stat_field(number, 22).ok_or_else(|| io::ErrorKind::NotFound.into())
-}
-
-/// Field 5: its process group.
-fn process_group(number: u32) -> Option<u32> {
-    stat_field(number, 5)
-}
-
-/// Field 3: its state; a zombie has ended, and waits for its parent to ask how.
-fn is_dead(number: u32) -> bool {
-    stat_field::<char>(number, 3).is_none_or(|state| matches!(state, 'Z' | 'X'))
-}
-
-fn stat_field<T: std::str::FromStr>(number: u32, field: usize) -> Option<T> {
-    parse_stat(&std::fs::read_to_string(format!("/proc/{number}/stat")).ok()?, field)
-}
-
-/// The second field is the program's name in brackets, and may hold blanks and brackets itself: what
-/// follows the last bracket is field 3.
-fn parse_stat<T: std::str::FromStr>(stat: &str, field: usize) -> Option<T> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(field.checked_sub(3)?)?.parse().ok()
 }
 
 /// The variable that says by which launch a program was made. Commands beside it do not have it.
@@ -443,20 +383,6 @@ const NOBODY: Pid = match Pid::from_raw(i32::MAX) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_program_cannot_forge_its_start_time_with_its_name() {
-        let stat = "12 (a) 9 (b) S 1 77 77 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 1";
-        assert_eq!(parse_stat(stat, 22), Some(4242u64));
-        assert_eq!(parse_stat(stat, 5), Some(77u32));
-    }
-
-    #[test]
-    fn this_process_has_a_start_time_and_this_boot_an_id() {
-        assert!(start_ticks(std::process::id()).unwrap() > 0);
-        assert!(!boot_id().unwrap().is_empty());
-    }
 
     #[tokio::test]
     async fn a_process_with_another_start_time_is_not_adopted() {
@@ -500,12 +426,5 @@ mod tests {
         let it = Sleeper::new(workspace, Some(launch));
         let found = Process::find(workspace, launch, None).unwrap();
         assert_eq!(found.record().pid, it.0.id());
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_text_never_panics(text in "\\PC{0,80}", field in 0usize..60) {
-            let _ = parse_stat::<u64>(&text, field);
-        }
     }
 }

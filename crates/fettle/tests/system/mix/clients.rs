@@ -37,7 +37,7 @@ impl Meddler<'_> {
         let to = format!("demo/{title_of_it}@{version}");
         let all = format!("{title}/**");
         let instance = instance.as_str();
-        let words: &[&str] = match dice.below(44) {
+        let words: &[&str] = match dice.below(46) {
             // So many are enough to be in each other's way.
             0..7 if known.len() > MOST => &["delete", instance, "--stop"],
             0 => &["install", &name, "--start"],
@@ -74,6 +74,8 @@ impl Meddler<'_> {
             40 => &["store", "repair"],
             41 => &["app", "publish", manifest],
             42 => &["app", "list"],
+            43 => &["app", "remove", &to],
+            44 => &["install", &name, "--arg", "more"],
             _ => &["stop", instance, "--detach"],
         };
         field.give(words);

@@ -1,15 +1,20 @@
 //! The server, the node and the commands that everybody gives them at once.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, RwLock};
 
 use serde_json::Value;
 
+use super::processes::groups;
+use super::rest::PREFIX;
 use crate::world::{Ended, World};
 
 /// What is shared by all who play.
 pub(super) struct Field {
+    /// Control groups that there were before, of whoever was killed before he could remove them.
+    pub(super) groups_before: Vec<PathBuf>,
     /// Whoever reads it gives commands; whoever writes it kills and starts daemons.
     pub(super) world: RwLock<World>,
     /// May a server or a node be away?
@@ -32,7 +37,8 @@ pub(super) enum Verdict {
 impl Field {
     pub(super) fn new(world: World, kills: bool) -> Field {
         let (verdicts, killed) = (Mutex::default(), Mutex::default());
-        Field { world: RwLock::new(world), kills, verdicts, killed }
+        let groups_before = groups(PREFIX);
+        Field { groups_before, world: RwLock::new(world), kills, verdicts, killed }
     }
 
     /// Gives a command, and sees to it that it ends in a way that is allowed whatever the others do.

@@ -14,6 +14,7 @@ mod rest;
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::applications::{KEPT, Machine, NATURES, VERSIONS};
@@ -60,7 +61,10 @@ fn seeds() -> Vec<u64> {
 
 /// Plays until `goes_on` says no to the number of commands that a client has given. Gives a report.
 fn mix(seed: u64, kills: bool, goes_on: &(dyn Fn(u32) -> bool + Sync)) -> String {
-    eprintln!("--- again with FETTLE_MIX_SEED={seed}");
+    // Two at a time would find each other's control groups.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    eprintln!("--- again: FETTLE_MIX_SEED={seed} cargo test -p fettle --test system mix::");
     let mut world = World::new(Account::Own);
     world.with_node();
     let ends_all = world.json(&["status"])["enforced"].as_array().is_some_and(|abilities| {
@@ -79,7 +83,8 @@ fn mix(seed: u64, kills: bool, goes_on: &(dyn Fn(u32) -> bool + Sync)) -> String
     for manifest in manifests.iter().flat_map(|(_, manifests)| &manifests[..2]) {
         world.json(&["app", "publish", manifest]);
     }
-    let before = descriptors(world.node().pid());
+    let open = |world: &World| descriptors(world.node().pid()) + descriptors(world.server().pid());
+    let before = open(&world);
     let field = Field::new(world, kills);
     let mut dice = Dice::new(seed);
     let playing = AtomicUsize::new(CLIENTS + KEEPERS);
@@ -112,11 +117,8 @@ fn mix(seed: u64, kills: bool, goes_on: &(dyn Fn(u32) -> bool + Sync)) -> String
     rest::comes_to_rest(&field);
     let instances = field.look(&["ps"]).len();
     rest::goes_away(&field);
-    let world = field.world.read().unwrap();
-    let node = world.node().pid();
-    let after = descriptors(node);
+    let after = open(&field.world.read().unwrap());
     assert!(after <= before + SPARE, "{after} descriptors, {before} at the beginning");
-    drop(world);
     report(&field, seed, played, instances)
 }
 

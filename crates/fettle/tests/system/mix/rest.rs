@@ -73,7 +73,7 @@ fn unrest(field: &Field) -> Vec<String> {
     for (name, its) in of_instance {
         found.push(format!("of `{name}`, which there is not, {its:?} are left"));
     }
-    for group in groups(PREFIX) {
+    for group in groups(PREFIX).into_iter().filter(|group| !field.groups_before.contains(group)) {
         let name = group.file_name().unwrap().to_str().unwrap().trim_end_matches(".group");
         if !running.contains(name) {
             found.push(format!("the group {} is left", group.display()));
