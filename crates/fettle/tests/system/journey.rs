@@ -193,6 +193,7 @@ fn a_program_sees_what_the_contract_says_and_nothing_of_the_manager() {
             [
                 "FETTLE_INSTALLATION",
                 "FETTLE_INSTANCE",
+                "FETTLE_LAUNCH",
                 "FETTLE_LOGS",
                 "FETTLE_PACKAGES",
                 "FETTLE_TITLE",
