@@ -3,7 +3,12 @@ import contextlib, os, pathlib, platform, re, shutil, subprocess, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-FETTLE = TARGET / "release/fettle"
+FETTLE = TARGET / "dist/fettle"
+
+
+def build():
+    """The program as it is given away."""
+    run("cargo", "build", "--profile", "dist", "--locked", "--quiet", "-p", "fettle", cwd=ROOT)
 
 
 def run(*command, **options):

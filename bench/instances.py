@@ -3,7 +3,7 @@
 
     bench/instances.py [--rounds N] [--count N] [--only WORD] [--peers NAME,...] [--markdown FILE]
 
-Every service of every supervisor runs the same script, which says that it is there and becomes `sleep`. All lie
+Every service of every supervisor runs the same program, which says that it is there and becomes `sleep`. All lie
 on one ext4 that was made for it (a loop image when run as root, a directory else). Times are from the command,
 with the start of the command itself. The ratio is that of the medians; the spread is (largest - smallest) /
 median of fettle's own. s6, runit and supervisord come from Debian, pm2 from npm into target/peers; systemd is
@@ -12,7 +12,7 @@ measured where it is process 1.
 import argparse, contextlib, os, pathlib, select, shutil, statistics, subprocess, sys, tempfile, time
 
 import supervisors
-from common import FETTLE, ROOT, TARGET, Disk, machine, run
+from common import FETTLE, TARGET, Disk, build, machine, run
 
 
 class Table:
@@ -228,7 +228,7 @@ def main():
     options.add_argument("--markdown", type=pathlib.Path)
     options = options.parse_args()
     if not options.no_build:
-        run("cargo", "build", "--release", "--locked", "--quiet", cwd=ROOT)
+        build()
     table = Table()
     with tempfile.TemporaryDirectory(prefix="fettle-bench-") as work:
         disk = Disk(pathlib.Path(work))

@@ -12,7 +12,7 @@ The ratio is that of the medians; the spread is (largest - smallest) / median of
 import argparse, contextlib, hashlib, json, os, pathlib, re, shutil, statistics, subprocess
 import sys, tempfile, threading, time, zipfile
 
-from common import FETTLE, ROOT, Disk, Service, machine, run
+from common import FETTLE, Disk, Service, build, machine, run
 
 WHEELS = ["numpy==2.4.6", "pandas==3.1.1", "sympy==1.14.0", "matplotlib==3.11.2"]
 GOALS = {  # of the issue; peer -> (row, goal)
@@ -189,7 +189,7 @@ def main():
     options.add_argument("--markdown", type=pathlib.Path)
     options = options.parse_args()
     if not options.no_build:
-        run("cargo", "build", "--release", "--locked", "--quiet", cwd=ROOT)
+        build()
     with tempfile.TemporaryDirectory(prefix="fettle-bench-") as work:
         report(measure(pathlib.Path(work), options), options)
 

@@ -1,13 +1,26 @@
 """The supervisors that bench/instances.py compares: each makes its services, starts them, kills and is killed.
 
-Every service runs the same script, which says its number of process into a pipe and becomes `sleep`. So a start is
-seen when it happens, without looking, and a second one of the same service shows.
+Every service runs the same small program, which says its number of process into a pipe and becomes `sleep`. So a start
+is seen when it happens, without looking, and a second one of the same service shows.
 """
 import concurrent.futures, contextlib, json, os, pathlib, select, shutil, signal, subprocess, time
 
-from common import FETTLE, ROOT, TARGET, run
+from common import FETTLE, TARGET, run
 
 SLEEP = "1000000"
+PROGRAM = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(void) {
+    char line[16];
+    int length = snprintf(line, sizeof line, "%d\n", getpid());
+    int pipe = open(PIPE, O_WRONLY | O_CLOEXEC);
+    if (pipe < 0 || write(pipe, line, length) != length) return 1;
+    execl("/bin/sleep", "sleep", SLEEP, (char *)0);
+    return 1;
+}
+"""
 PATIENCE = 120
 
 
@@ -19,8 +32,12 @@ class Starts:
         os.mkfifo(path)
         self.pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
 
-    def script(self):
-        return f"#!/bin/sh\necho $$ >{self.path}\nexec sleep {SLEEP}\n"
+    def program(self, path):
+        """Makes what the services run. A shell would take longer to start than all that is measured."""
+        source = path.with_suffix(".c")
+        source.write_text(PROGRAM)
+        run("cc", "-O2", "-static", f'-DPIPE="{self.path}"', f'-DSLEEP="{SLEEP}"', "-o", path, source)
+        source.unlink()
 
     def wait(self, count, patience=PATIENCE):
         """The next so many numbers, and when the last of them came."""
@@ -70,9 +87,8 @@ class Supervisor:
         self.place, self.count = place / self.name, count
         self.place.mkdir()
         self.starts = Starts(self.place / "starts")
-        self.script = self.place / "program"
-        self.script.write_text(self.starts.script())
-        self.script.chmod(0o755)
+        self.program = self.place / "program"
+        self.starts.program(self.program)
         self.main = None
         self.others = set(processes(lambda *_: True))  # they are left alone
         self.prepare()
@@ -152,7 +168,7 @@ class S6(Supervisor):
         for number in range(self.count):
             service = self.place / "scan" / str(number)
             service.mkdir(parents=True)
-            shutil.copy(self.script, service / "run")
+            os.link(self.program, service / "run")
 
     def launch(self):
         self.spawn("s6-svscan", "-c", str(self.count + 10), self.place / "scan")
@@ -179,7 +195,7 @@ class Runit(Supervisor):
         for number in range(self.count):
             service = self.place / "scan" / str(number)
             service.mkdir(parents=True)
-            shutil.copy(self.script, service / "run")
+            os.link(self.program, service / "run")
 
     def launch(self):
         self.spawn("runsvdir", self.place / "scan")
@@ -203,7 +219,7 @@ class Supervisord(Supervisor):
 
     def prepare(self):
         programs = "".join(
-            f"[program:p{number}]\ncommand={self.script}\nautorestart=true\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
+            f"[program:p{number}]\ncommand={self.program}\nautorestart=true\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
             for number in range(self.count))
         (self.place / "conf").write_text(
             f"[supervisord]\nnodaemon=true\nminfds=8192\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile={self.place}/pid\n{programs}")
@@ -216,13 +232,13 @@ class Pm2(Supervisor):
     name, title = "pm2", "pm2"
 
     def prepare(self):
-        self.program = TARGET / "peers/node_modules/.bin/pm2"
+        self.pm2_program = TARGET / "peers/node_modules/.bin/pm2"
         self.environ = {**os.environ, "PM2_HOME": str(self.place / "home")}
-        apps = [{"name": f"p{number}", "script": str(self.script), "interpreter": "none"} for number in range(self.count)]
+        apps = [{"name": f"p{number}", "script": str(self.program), "interpreter": "none"} for number in range(self.count)]
         (self.place / "apps.json").write_text(json.dumps({"apps": apps}))
 
     def pm2(self, *words):
-        return run(self.program, *words, env=self.environ, stderr=subprocess.DEVNULL)
+        return run(self.pm2_program, *words, env=self.environ, stderr=subprocess.DEVNULL)
 
     def launch(self):
         self.pm2("start", self.place / "apps.json")
@@ -267,7 +283,7 @@ class Systemd(Supervisor):
 
     def prepare(self):
         unit = pathlib.Path("/run/systemd/system/fettle-bench@.service")
-        unit.write_text(f"[Service]\nExecStart={self.script}\nRestart=always\nRestartSec=0\n")
+        unit.write_text(f"[Service]\nExecStart={self.program}\nRestart=always\nRestartSec=0\n")
         target = pathlib.Path("/run/systemd/system/fettle-bench.target")
         target.write_text("[Unit]\nWants=" + " ".join(f"fettle-bench@{n}.service" for n in range(self.count)) + "\n")
         run("systemctl", "daemon-reload")
@@ -295,7 +311,7 @@ class Fettle(Supervisor):
         self.url = self.server.stdout.readline().split()[1].decode()
         self.launch()
         manifest = self.place / "bench.toml"
-        manifest.write_text(f'title = "bench"\nname = "bench"\nversion = "1.0.0"\n[program]\nany = "{self.script}"\n')
+        manifest.write_text(f'title = "bench"\nname = "bench"\nversion = "1.0.0"\n[program]\nany = "{self.program}"\n')
         self.call("app", "publish", manifest)
         self.call("install", "bench")
         with concurrent.futures.ThreadPoolExecutor(4) as some:
@@ -350,8 +366,9 @@ class Fettle(Supervisor):
         self.main.wait()
         began = time.monotonic()
         self.launch()
-        found = [json.loads(line) for line in self.call("--json", "ps").splitlines()]
+        said = self.call("--json", "ps")
         self.took = time.monotonic() - began
+        found = [json.loads(line) for line in said.splitlines()]
         running = {body["pid"] for body in found if body["state"] == "running"}
         time.sleep(1)
         again = self.starts.read()

@@ -96,6 +96,11 @@ impl DiskError {
         DiskError { verb, path: path.to_path_buf(), source }
     }
 
+    /// Its source, for another that fails with it.
+    pub(crate) fn same_source(&self) -> io::Error {
+        same(&self.source)
+    }
+
     pub(crate) fn into_source(self) -> io::Error {
         self.source
     }
@@ -132,6 +137,11 @@ impl DiskError {
     pub fn refused(&self) -> Option<Refused> {
         self.source.get_ref()?.downcast_ref().copied()
     }
+}
+
+/// The same failure, for another who waited for it.
+pub(crate) fn same(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 impl From<Refused> for io::Error {

@@ -37,6 +37,9 @@ fn main() -> ExitCode {
     if let Some(ended) = launching::run().or_else(unpacking::run) {
         return ended;
     }
+    if usage::asks_for_version(std::env::args_os()) {
+        return usage::version().into();
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage::answer(&error).into(),

@@ -7,6 +7,20 @@ use wire::{Code, ErrorBody};
 use crate::error::Exit;
 use crate::output::Output;
 
+/// Is `--version` all that is asked for? Scripts ask often, and all the words of the command line need not be
+/// known for the answer.
+pub(crate) fn asks_for_version(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    let asked = arguments.nth(1).is_some_and(|asked| asked == "--version" || asked == "-V");
+    asked && arguments.next().is_none()
+}
+
+/// The answer.
+pub(crate) fn version() -> Exit {
+    // A reader that has gone away has seen enough.
+    let _ = Output::new(false).data(concat!("fettle ", env!("CARGO_PKG_VERSION"), "\n"));
+    Exit::Done
+}
+
 /// Prints what clap has to say, and how that ends.
 pub(crate) fn answer(error: &clap::Error) -> Exit {
     let output = Output::new(wants_json(std::env::args_os()));

@@ -36,7 +36,16 @@ struct Queue {
 struct Pending {
     path: PathBuf,
     bytes: Vec<u8>,
+    /// Not without the one before it.
+    after_previous: bool,
     answer: oneshot::Sender<Result<(), DiskError>>,
+}
+
+/// A record on its way to the disk.
+#[derive(Debug)]
+struct Writing {
+    path: PathBuf,
+    answered: oneshot::Receiver<Result<(), DiskError>>,
 }
 
 impl Commits {
@@ -48,16 +57,52 @@ impl Commits {
     /// Writes a record so that a power cut leaves the old or the new one; after `Ok` it lasts. Whoever
     /// stops waiting does not stop the write.
     pub(crate) async fn write<R: Record>(&self, path: PathBuf, record: &R) -> Result<(), Unusable> {
-        let bytes = match encode(record) {
-            Ok(bytes) => bytes,
-            Err(source) => return Err(Unusable::Disk { path, source }),
-        };
-        let (answer, answered) = oneshot::channel();
-        if self.shared.join(Pending { path: path.clone(), bytes, answer }) {
+        let (pending, writing) = prepare(path, record, false)?;
+        self.join([pending]);
+        writing.lasts().await
+    }
+
+    /// Writes two records, the second not without the first: a power cut may leave the first alone.
+    pub(crate) async fn write_both<A: Record, B: Record>(
+        &self,
+        (first, a): (PathBuf, &A),
+        (second, b): (PathBuf, &B),
+    ) -> Result<(), Unusable> {
+        let (one, first) = prepare(first, a, false)?;
+        let (other, second) = prepare(second, b, true)?;
+        self.join([one, other]);
+        first.lasts().await?;
+        second.lasts().await
+    }
+
+    fn join<const N: usize>(&self, pending: [Pending; N]) {
+        if self.shared.join(pending) {
             tokio::spawn(self.shared.clone().serve());
         }
-        match answered.await {
-            Ok(written) => written.map_err(|error| Unusable::Disk { path, source: error.into() }),
+    }
+}
+
+fn prepare<R: Record>(
+    path: PathBuf,
+    record: &R,
+    after_previous: bool,
+) -> Result<(Pending, Writing), Unusable> {
+    let bytes = match encode(record) {
+        Ok(bytes) => bytes,
+        Err(source) => return Err(Unusable::Disk { path, source }),
+    };
+    let (answer, answered) = oneshot::channel();
+    let pending = Pending { path: path.clone(), bytes, after_previous, answer };
+    Ok((pending, Writing { path, answered }))
+}
+
+impl Writing {
+    /// Waits until it lasts.
+    async fn lasts(self) -> Result<(), Unusable> {
+        match self.answered.await {
+            Ok(written) => {
+                written.map_err(|error| Unusable::Disk { path: self.path, source: error.into() })
+            }
             // Whoever wrote it panicked, and nobody knows how far it came.
             Err(lost) => std::panic::resume_unwind(Box::new(lost.to_string())),
         }
@@ -66,9 +111,9 @@ impl Commits {
 
 impl Shared {
     /// `true`: nobody serves the queue.
-    fn join(&self, pending: Pending) -> bool {
+    fn join(&self, pending: impl IntoIterator<Item = Pending>) -> bool {
         let mut queue = self.queue();
-        queue.waiting.push(pending);
+        queue.waiting.extend(pending);
         !std::mem::replace(&mut queue.is_served, true)
     }
 
@@ -89,7 +134,8 @@ impl Shared {
             queue.waiting = Vec::new(); // a thousand at once are rare
             return None;
         }
-        let most = queue.waiting.len().min(TOGETHER);
+        let is_free = |at: &usize| queue.waiting.get(*at).is_none_or(|one| !one.after_previous);
+        let most = (TOGETHER..=queue.waiting.len()).find(is_free).unwrap_or(queue.waiting.len());
         Some(queue.waiting.drain(..most).collect())
     }
 
@@ -98,6 +144,7 @@ impl Shared {
             path: &pending.path,
             bytes: &pending.bytes,
             mode: MODE,
+            after_previous: pending.after_previous,
         });
         let written = self.disk.replace_all(&replacements.collect::<Vec<_>>());
         for (pending, written) in batch.into_iter().zip(written) {
@@ -110,7 +157,8 @@ impl Shared {
     }
 }
 
-/// Records that are written together at most: each has a descriptor open meanwhile.
+/// Records that are written together at most, and one more where two depend on each other: each has a
+/// descriptor open meanwhile.
 const TOGETHER: usize = 256;
 
 #[cfg(test)]
@@ -155,6 +203,38 @@ mod tests {
         // Nobody serves an empty queue, and the next one who comes is served.
         commits.write("again".into(), &record(1)).await.unwrap();
         assert!(!commits.shared.queue().is_served || commits.shared.queue().waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_second_of_two_that_depend_is_not_there_without_the_first() {
+        for is_logged in [false, true] {
+            let scratch = tempfile::tempdir().unwrap();
+            let disk = Disk::create(&scratch.path().join("root")).unwrap();
+            if is_logged {
+                disk.keep_log("redo".as_ref(), 1 << 20).unwrap();
+            }
+            let commits = Commits::new(disk.clone());
+            // So many that pairs come to lie where one batch ends and the next begins.
+            let names = (0..600).map(|number| {
+                let dir = if number % 3 == 0 { "absent/" } else { "" };
+                (number, format!("{dir}first-{number}"), format!("second-{number}"))
+            });
+            let names: Vec<_> = names.collect();
+            let writes = names.iter().map(async |(number, first, second)| {
+                let (first, second) = (PathBuf::from(first), PathBuf::from(second));
+                commits.write_both((first, &record(*number)), (second, &record(*number))).await
+            });
+            let answers = join_all(writes).await;
+            for ((number, first, second), answer) in names.iter().zip(answers) {
+                let there = |path: &str| disk.metadata(path.as_ref()).unwrap().is_some();
+                let should = number % 3 != 0;
+                assert_eq!(answer.is_ok(), should, "{number}: {answer:?}");
+                if should {
+                    assert!(there(first));
+                }
+                assert_eq!(there(second), should, "{number}, logged: {is_logged}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -111,7 +111,7 @@ pub(crate) fn installation(disk: &Disk, id: &InstallationId) -> Result<Installat
         origin: record::need(disk, &path.join("origin")).map_err(failed)?,
         config: record::need(disk, &path.join("config")).map_err(failed)?,
         packages: record::need(disk, &path.join(layout::PACKAGES)).map_err(failed)?,
-        status: record::need(disk, &path.join("status")).map_err(failed)?,
+        status: record::need(disk, &layout::status(id)).map_err(failed)?,
         previous: previous_of(disk, id, &current)?,
         current,
     })

@@ -151,6 +151,11 @@ pub(crate) fn instance(id: &InstanceId) -> PathBuf {
     instances(&id.installation).join(format!("instance-{}", id.number))
 }
 
+/// What an installation counts.
+pub(crate) fn status(id: &InstallationId) -> PathBuf {
+    installation(id).join("status")
+}
+
 /// What should be of an instance.
 pub(crate) fn instance_info(id: &InstanceId) -> PathBuf {
     instance(id).join("info")

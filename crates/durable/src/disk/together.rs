@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 use super::Disk;
-use crate::error::{DiskError, Verb};
+use crate::error::{DiskError, Verb, same};
 use crate::stage::StagedFile;
 
 /// One of the files that are replaced together.
@@ -21,6 +21,17 @@ pub struct Replacement<'a> {
     pub bytes: &'a [u8],
     /// Its permission bits.
     pub mode: u32,
+    /// Is it left alone unless the one before it has its new content? Whatever happens, the new content
+    /// of the one before it is there then.
+    pub after_previous: bool,
+}
+
+impl Replacement<'_> {
+    /// Goes on unless it is to come after one that failed.
+    pub(crate) fn may_follow<T>(&self, previous: Option<&Result<T, DiskError>>) -> io::Result<()> {
+        let failed = previous.filter(|_| self.after_previous).and_then(|one| one.as_ref().err());
+        failed.map_or(Ok(()), |failed| Err(failed.same_source()))
+    }
 }
 
 impl Disk {
@@ -30,8 +41,8 @@ impl Disk {
         if let Some(log) = self.log() {
             return log.replace_all(self, all);
         }
-        if all.len() <= FEW {
-            return all.iter().map(|one| self.replace_by_itself(one)).collect();
+        if all.len() <= FEW || all.iter().any(|one| one.after_previous) {
+            return self.replace_in_turn(all);
         }
         let on = |one: &Replacement<'_>, work: &mut dyn FnMut() -> io::Result<()>| {
             self.on(Verb::Replace, one.path, work)
@@ -57,6 +68,15 @@ impl Disk {
         answers.map(|(moved, one)| moved.and_then(|()| on(one, &mut || again(&lasting)))).collect()
     }
 
+    fn replace_in_turn(&self, all: &[Replacement<'_>]) -> Vec<Result<(), DiskError>> {
+        let mut answers = Vec::with_capacity(all.len());
+        for one in all {
+            let may_follow = self.on(Verb::Replace, one.path, || one.may_follow(answers.last()));
+            answers.push(may_follow.and_then(|()| self.replace_by_itself(one)));
+        }
+        answers
+    }
+
     fn sync_everything(&self) -> io::Result<()> {
         self.gate().sync_fs(self.staging())
     }
@@ -66,9 +86,7 @@ impl Disk {
 fn again(outcome: &io::Result<()>) -> io::Result<()> {
     match outcome {
         Ok(()) => Ok(()),
-        Err(error) => Err(error
-            .raw_os_error()
-            .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)),
+        Err(error) => Err(same(error)),
     }
 }
 

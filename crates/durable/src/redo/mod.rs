@@ -30,7 +30,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use self::frame::{Change, Generation, last_words};
 use crate::disk::{Disk, Making, Replacement};
-use crate::error::{DiskError, Refused, Verb};
+use crate::error::{DiskError, Refused, Verb, same};
 use crate::place::At;
 use crate::resolve::if_there;
 use crate::stage::{Published, StagedFile};
@@ -243,7 +243,9 @@ impl Redo {
         while let Some(one) = waiting.first() {
             if self.is_too_large(one) {
                 let by_itself = || Ok((disk.replace_by_itself(one)?, Became::Other));
-                let parent_lasts = disk.make_parent_last(one.path);
+                let may_follow =
+                    disk.on(Verb::Replace, one.path, || one.may_follow(answers.last()));
+                let parent_lasts = may_follow.and_then(|()| disk.make_parent_last(one.path));
                 answers.push(parent_lasts.and_then(|()| disk.settling(one.path, by_itself)));
                 waiting = &waiting[1..];
                 continue;
@@ -254,18 +256,27 @@ impl Redo {
                 !self.is_too_large(one) && size <= self.room / 2
             });
             let (together, rest) = waiting.split_at(fit.count().max(1));
-            answers.extend(self.replace_together(disk, together));
+            let written = self.replace_together(disk, together, answers.last());
+            answers.extend(written);
             waiting = rest;
         }
         answers
     }
 
-    fn replace_together(&self, disk: &Disk, all: &[Replacement<'_>]) -> Vec<Result<(), DiskError>> {
+    fn replace_together(
+        &self,
+        disk: &Disk,
+        all: &[Replacement<'_>],
+        before: Option<&Result<(), DiskError>>,
+    ) -> Vec<Result<(), DiskError>> {
         // Aside first: a disk that is full says so before anything is promised.
-        let staged: Vec<Result<StagedFile, DiskError>> = all
-            .iter()
-            .map(|one| disk.on(Verb::Replace, one.path, || disk.stage_whole(one.bytes, one.mode)))
-            .collect();
+        let mut staged: Vec<Result<StagedFile, DiskError>> = Vec::with_capacity(all.len());
+        for one in all {
+            staged.push(disk.on(Verb::Replace, one.path, || {
+                staged.last().map_or(one.may_follow(before), |last| one.may_follow(Some(last)))?;
+                disk.stage_whole(one.bytes, one.mode)
+            }));
+        }
         let whole = all.iter().zip(&staged).filter(|(_, staged)| staged.is_ok());
         let changes: Vec<Change<'_>> = whole.map(|(one, _)| change_of(one)).collect();
         if changes.is_empty() {
@@ -274,19 +285,22 @@ impl Redo {
         let mut state = self.state();
         let logged = self.append(disk, &mut state, &changes);
         let mut is_void = false;
-        let moved = staged.into_iter().zip(all).map(|(staged, one)| {
-            let staged = staged?;
-            let logged = logged.as_ref().map_err(again);
-            let moved = disk.on(Verb::Replace, one.path, || {
-                logged?;
-                staged.rename_to(one.path).inspect_err(|_| is_void = true)
+        let mut moved: Vec<Result<(), DiskError>> = Vec::with_capacity(all.len());
+        for (staged, one) in staged.into_iter().zip(all) {
+            let previous = moved.last();
+            let outcome = staged.and_then(|staged| {
+                disk.on(Verb::Replace, one.path, || {
+                    logged.as_ref().map_err(same)?;
+                    let renamed =
+                        one.may_follow(previous).and_then(|()| staged.rename_to(one.path));
+                    renamed.inspect_err(|_| is_void = true)
+                })
             });
-            if moved.is_ok() {
+            if outcome.is_ok() {
                 state.live.insert(one.path.to_owned());
             }
-            moved
-        });
-        let moved = moved.collect();
+            moved.push(outcome);
+        }
         if is_void {
             self.take_back(disk, &mut state);
         }
@@ -366,11 +380,6 @@ impl Redo {
 
 fn change_of<'a>(one: &Replacement<'a>) -> Change<'a> {
     Change::Put { path: one.path, mode: one.mode & 0o777, bytes: one.bytes }
-}
-
-/// The same failure, for another who waited for it.
-fn again(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 /// Bytes; the longest path fits in more than once.

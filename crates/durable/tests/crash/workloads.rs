@@ -130,6 +130,7 @@ pub(crate) fn together() -> Workload {
                 path: p(path),
                 bytes: b"new content of another length",
                 mode: 0o640,
+                after_previous: false,
             });
             disk.replace_all(&all).into_iter().collect()
         })],

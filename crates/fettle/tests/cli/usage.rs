@@ -32,9 +32,11 @@ fn wrong_usage_ends_with_2_and_says_the_right_form() {
 #[test]
 fn the_version_and_help_are_data() {
     let world = World::empty();
-    let version = world.run(&["--version"]);
-    assert_eq!((version.code, version.stderr.as_str()), (0, ""));
-    assert_eq!(version.stdout, concat!("fettle ", env!("CARGO_PKG_VERSION"), "\n"));
+    for arguments in [&["--version"][..], &["-V"], &["--json", "--version"], &["--version", "ps"]] {
+        let version = world.run(arguments);
+        assert_eq!((version.code, version.stderr.as_str()), (0, ""), "{arguments:?}");
+        assert_eq!(version.stdout, concat!("fettle ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
     for arguments in [&["--help"][..], &["object", "upload", "--help"]] {
         let help = world.run(arguments);
         assert_eq!((help.code, help.stderr.as_str()), (0, ""));

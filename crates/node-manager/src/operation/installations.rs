@@ -18,7 +18,9 @@ use crate::install::{
 use crate::inventory;
 use crate::layout::{self, VersionName};
 use crate::node::{Core, now};
-use crate::record::{self, AppRecord, ConfigRecord, OriginRecord, PackagesRecord, StatusRecord};
+use crate::record::{
+    self, AppRecord, ConfigRecord, Memo, OriginRecord, PackagesRecord, StatusRecord,
+};
 use crate::waiting::waiting;
 
 /// Installs an application, and makes and starts an instance where that was asked for.
@@ -38,11 +40,7 @@ pub(super) async fn install(
     entry.phase("laying out the installation");
     let id = match entry.memo().installation {
         Some(id) => id,
-        None => {
-            let id = count_installation(core, &content.effective.title).await?;
-            entry.decide(|memo| memo.installation = Some(id.clone())).await?;
-            id
-        }
+        None => count_installation(core, entry, &content.effective.title).await?,
     };
     let version = VersionName { number: 1, version: content.effective.version.clone() };
     let result = InstalledBody {
@@ -156,9 +154,10 @@ pub(super) async fn update(
     let version = match entry.memo().version {
         Some(version) => version,
         None => {
-            let version = published.version.clone();
-            let version = VersionName { number: count_version(core, id).await?, version };
-            entry.decide(|memo| memo.version = Some(version.clone())).await?;
+            let (number, counted) = count(core, id, |status| &mut status.next_version).await?;
+            let version = VersionName { number, version: published.version.clone() };
+            let decided = |memo: &mut Memo| memo.version = Some(version.clone());
+            entry.decide_counted((layout::status(id), &counted), decided).await?;
             version
         }
     };
@@ -299,44 +298,40 @@ pub(super) async fn check_update(
 }
 
 /// Takes the next number of an installation of this title, which is then never used again.
-async fn count_installation(core: &Arc<Core>, title: &Title) -> Result<InstallationId, Failure> {
+async fn count_installation(
+    core: &Arc<Core>,
+    entry: &Arc<Entry>,
+    title: &Title,
+) -> Result<InstallationId, Failure> {
     let _titles = core.title_lock.lock().await;
-    let (disk, title) = (core.disk.clone(), title.clone());
-    blocking(move || {
-        let path = layout::app_info(&title);
-        let found: Option<AppRecord> = record::find(&disk, &path)?;
-        let number = found.map_or(1, |app| app.next_installation);
-        disk.make_dir(&layout::app(&title), 0o755)?;
-        let next = AppRecord { title: title.clone(), next_installation: number + 1 };
-        record::write(&disk, &path, &next)?;
-        Ok(InstallationId { title, number })
-    })
-    .await
+    let (disk, path, owned) = (core.disk.clone(), layout::app_info(title), title.clone());
+    let at = path.clone();
+    let found = blocking(move || {
+        let found: Option<AppRecord> = record::find(&disk, &at)?;
+        disk.make_dir(&layout::app(&owned), 0o755)?;
+        Ok::<_, Failure>(found)
+    });
+    let number = found.await?.map_or(1, |app| app.next_installation);
+    let counted = AppRecord { title: title.clone(), next_installation: number + 1 };
+    let id = InstallationId { title: title.clone(), number };
+    let decided = |memo: &mut Memo| memo.installation = Some(id.clone());
+    entry.decide_counted((path, &counted), decided).await?;
+    Ok(id)
 }
 
-async fn count_version(core: &Arc<Core>, id: &InstallationId) -> Result<u32, Failure> {
-    count(core, id, |status| {
-        let number = status.next_version;
-        status.next_version += 1;
-        number
-    })
-    .await
-}
-
-/// Takes a number from an installation's counters. The caller holds the installation's lock.
+/// The next number of an installation's counters, and the counters without it: taken once they are recorded.
+/// The caller holds the installation's lock until then.
 pub(super) async fn count(
     core: &Arc<Core>,
     id: &InstallationId,
-    take: impl FnOnce(&mut StatusRecord) -> u32 + Send + 'static,
-) -> Result<u32, Failure> {
-    let (disk, path) = (core.disk.clone(), layout::installation(id).join("status"));
-    blocking(move || {
-        let mut status: StatusRecord = record::need(&disk, &path)?;
-        let number = take(&mut status);
-        record::write(&disk, &path, &status)?;
-        Ok(number)
-    })
-    .await
+    next: fn(&mut StatusRecord) -> &mut u32,
+) -> Result<(u32, StatusRecord), Failure> {
+    let (disk, path) = (core.disk.clone(), layout::status(id));
+    let mut status: StatusRecord = blocking(move || record::need(&disk, &path)).await?;
+    let number = next(&mut status);
+    *number += 1;
+    let taken = *number - 1;
+    Ok((taken, status))
 }
 
 async fn point_current(

@@ -15,10 +15,10 @@ use crate::failure::Failure;
 use crate::install::{Promise, PromiseError, Reporter};
 use crate::instance::{self, Copies, Copying, InstanceError};
 use crate::inventory;
-use crate::layout::VersionName;
+use crate::layout::{self, VersionName};
 use crate::locks;
 use crate::node::{Core, now};
-use crate::record::{InstanceRecord, ProbationRecord};
+use crate::record::{InstanceRecord, Memo, ProbationRecord};
 use crate::supervise::{Handle, Refusal, Started, View};
 use crate::waiting::waiting_with;
 
@@ -46,14 +46,11 @@ pub(super) async fn create_locked(
     let id = match entry.memo().instance {
         Some(id) => id,
         None => {
-            let take = |status: &mut crate::record::StatusRecord| {
-                let number = status.next_instance;
-                status.next_instance += 1;
-                number
-            };
-            let number = count(core, installation, take).await?;
+            let (number, counted) =
+                count(core, installation, |status| &mut status.next_instance).await?;
             let id = InstanceId { installation: installation.clone(), number };
-            entry.decide(|memo| memo.instance = Some(id.clone())).await?;
+            let decided = |memo: &mut Memo| memo.instance = Some(id.clone());
+            entry.decide_counted((layout::status(installation), &counted), decided).await?;
             id
         }
     };

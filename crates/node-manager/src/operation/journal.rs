@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use durable::record::Record;
 use durable::{Disk, DiskError};
 use futures_util::future::BoxFuture;
 use model::lifecycle::{OperationEvent, OperationState};
@@ -285,13 +286,15 @@ impl Entry {
         self.live.borrow().body()
     }
 
-    /// As it is when its revision is higher than `after`, or when it has ended; waits for that.
+    /// As it is when its revision is higher than `after`, or when it has ended; waits for that, and a moment
+    /// longer: what goes through all its phases at once is told of once.
     pub(crate) async fn news(&self, after: u64) -> OperationBody {
         let mut watch = self.live.subscribe();
-        match watch.wait_for(|live| live.revision > after || live.record.state.has_ended()).await {
-            Ok(live) => live.body(),
-            Err(_) => self.body(), // the sender is in `self`
-        }
+        let has_ended = |live: &Live| live.record.state.has_ended();
+        // The sender is in `self`.
+        let _ = watch.wait_for(|live| live.revision > after || has_ended(live)).await;
+        let _ = tokio::time::timeout(MOMENT, watch.wait_for(has_ended)).await;
+        self.body()
     }
 
     /// Waits until it changes nothing any more: it has ended, or only the verdict on a new version is
@@ -305,6 +308,19 @@ impl Entry {
     pub(crate) async fn decide(&self, change: impl FnOnce(&mut Memo)) -> Result<(), Unusable> {
         self.consider(change);
         self.write().await
+    }
+
+    /// [`Entry::decide`] with a counter that the decision takes from: never without the counter, which may
+    /// have counted in vain after a crash.
+    pub(crate) async fn decide_counted<R: Record>(
+        &self,
+        (counter, counted): (PathBuf, &R),
+        change: impl FnOnce(&mut Memo),
+    ) -> Result<(), Unusable> {
+        self.change(|live| change(&mut live.record.memo));
+        let record = self.live.borrow().record.clone();
+        let own = (layout::operation(record.operation), &record);
+        self.commits.write_both((counter, counted), own).await
     }
 
     /// Decides something that nothing was made of yet, and that may be decided anew after a crash. It is
@@ -479,5 +495,7 @@ impl Live {
 const KEPT: usize = 1000;
 /// Verdicts that are forgotten at the same time, with one sync.
 const TOGETHER: usize = 100;
+/// How long news may wait for more.
+const MOMENT: Duration = Duration::from_millis(20);
 /// Between two revisions that differ in nothing but bytes.
 const BETWEEN_NEWS: Duration = Duration::from_millis(100);
