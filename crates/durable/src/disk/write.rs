@@ -42,7 +42,9 @@ impl Disk {
     /// Puts `bytes` under `path`, over what was there. Readers see the old content or the new one,
     /// and so does whoever comes after a power cut; after `Ok`, the new one.
     pub fn replace(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
-        self.replace_all(&[Replacement { path, bytes, mode, after_previous: false }]).pop().unwrap_or(Ok(()))
+        self.replace_all(&[Replacement { path, bytes, mode, after_previous: false }])
+            .pop()
+            .unwrap_or(Ok(()))
     }
 
     /// Without a log.

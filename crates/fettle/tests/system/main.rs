@@ -17,6 +17,7 @@ mod failures;
 mod foresight;
 mod journey;
 mod layout;
+mod manager_dies;
 mod mix;
 mod proxy;
 mod publish;

@@ -332,6 +332,14 @@ impl Daemon {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// Has it ended? One that was killed a moment ago may still be on its way.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        let is_dead =
+            stat.rsplit(')').next().is_none_or(|rest| rest.trim().starts_with(['Z', 'X']));
+        is_dead || matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// SIGKILL, and waits for the end.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -70,7 +70,7 @@ impl Machine {
     /// A machine whose manager does not run yet.
     pub fn off(root: &Path, server: &str) -> Machine {
         let config = config(root, server);
-        let node = connect(&format!("unix://{}", socket(root).display()));
+        let node = connect_to(root);
         Machine { root: root.to_owned(), config, node, runtime: None }
     }
 
@@ -117,6 +117,8 @@ impl Machine {
             Ok(())
         });
         let opened = opened.await.unwrap();
+        // No connection to the manager before this one is used again.
+        self.node = connect_to(&self.root);
         self.runtime = Some(runtime);
         opened
     }
@@ -239,6 +241,10 @@ pub fn config(root: &Path, server: &str) -> Config {
         file: None,
         log_budget: model::policy::LogPolicy::USUAL_BUDGET.bytes(),
     }
+}
+
+fn connect_to(root: &Path) -> Connection {
+    connect(&format!("unix://{}", socket(root).display()))
 }
 
 /// Beside the root and not in it: a test compares the whole tree.
