@@ -82,7 +82,7 @@ def say(*words):
 
 def peers_of(options):
     """What can be measured here, and what cannot, and why."""
-    kinds, missing = [supervisors.S6, supervisors.Runit], []
+    kinds, missing = [supervisors.S6, supervisors.Runit, supervisors.Floor], []
     kinds.append(supervisors.Supervisord)
     pm2 = TARGET / "peers/node_modules/.bin/pm2"
     (kinds if pm2.exists() else missing).append(supervisors.Pm2 if pm2.exists() else ("pm2", "not installed here"))

@@ -21,6 +21,23 @@ int main(void) {
     return 1;
 }
 """
+HOLDER = r"""
+#define _GNU_SOURCE
+#include <spawn.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    char *program[] = {words[1], 0}, *none[] = {0};
+    posix_spawnattr_t session;
+    posix_spawnattr_init(&session);
+    posix_spawnattr_setflags(&session, POSIX_SPAWN_SETSID);
+    pid_t pid;
+    for (int left = atoi(words[2]); left > 0; left--)
+        if (posix_spawn(&pid, words[1], 0, &session, program, none)) return 1;
+    pause();
+    return 0;
+}
+"""
 PATIENCE = 120
 
 
@@ -212,6 +229,23 @@ class Runit(Supervisor):
     def end(self):
         super().end()
         end_all(self.others, "runsv")
+
+
+class Floor(Supervisor):
+    """No supervisor: what it takes to make the processes and to hold them, and nothing else."""
+    name, title = "floor", "floor: spawn and hold, nothing recorded"
+
+    def prepare(self):
+        self.holder = self.place / "holder"
+        source = self.place / "holder.c"
+        source.write_text(HOLDER)
+        run("cc", "-O2", "-static", "-o", self.holder, source)
+
+    def launch(self):
+        self.spawn(self.holder, self.program, self.count)
+
+    def replace(self):
+        raise NotImplementedError("it starts nothing again")
 
 
 class Supervisord(Supervisor):

@@ -148,6 +148,10 @@ pub(crate) fn tree(path: &Path) -> Result<Vec<PathBuf>, ControlError> {
 /// The names of the groups directly below this one.
 pub(crate) fn children(path: &Path) -> Result<Vec<String>, ControlError> {
     let failed = |errno| ControlError::new("list", path, errno);
+    // The kernel counts them: two are the group's own name and its `.`. Listing would show all its files too.
+    if fs::stat(path).is_ok_and(|group| group.st_nlink == 2) {
+        return Ok(Vec::new());
+    }
     let dir = open(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
     let mut names = Vec::new();
     for entry in Dir::new(dir).map_err(failed)? {

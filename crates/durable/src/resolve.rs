@@ -49,6 +49,17 @@ impl Root {
         Ok((self.open_checked(parent)?, name))
     }
 
+    /// Opens what is there and is no link.
+    pub(crate) fn open(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let names = plain_names(path)?;
+        let name = *names.last().ok_or(Refused::NotBeneath)?;
+        if let Some(opened) = self.at_once(path, flags) {
+            return opened;
+        }
+        let dir = self.open_checked(path.parent().unwrap_or(Path::new("")))?;
+        Ok(retry_on_intr(|| fs::openat(&dir, name, flags, Mode::empty()))?)
+    }
+
     /// Opens a directory; the empty path is the root itself.
     pub(crate) fn open_dir(&self, path: &Path) -> io::Result<OwnedFd> {
         plain_names(path)?;
@@ -59,15 +70,8 @@ impl Root {
         if path.as_os_str().is_empty() {
             return Ok(retry_on_intr(|| fs::openat(&self.handle, ".", DIRECTORY, Mode::empty()))?);
         }
-        if !self.walk.load(Ordering::Relaxed) {
-            let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-            match retry_on_intr(|| {
-                fs::openat2(&self.handle, path, DIRECTORY, Mode::empty(), beneath)
-            }) {
-                // EPERM is how a sandbox that does not know the call answers.
-                Err(Errno::NOSYS | Errno::PERM) => self.walk_from_now_on(),
-                done => return Ok(done?),
-            }
+        if let Some(opened) = self.at_once(path, DIRECTORY) {
+            return opened;
         }
         let mut dir = None;
         for name in plain_names(path)? {
@@ -75,6 +79,22 @@ impl Root {
             dir = Some(open_child(from, name)?);
         }
         Ok(dir.ok_or(Refused::NotBeneath)?)
+    }
+
+    /// By one system call; `None` where there is no such call.
+    fn at_once(&self, path: &Path, flags: OFlags) -> Option<io::Result<OwnedFd>> {
+        if self.walk.load(Ordering::Relaxed) {
+            return None;
+        }
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        match retry_on_intr(|| fs::openat2(&self.handle, path, flags, Mode::empty(), beneath)) {
+            // EPERM is how a sandbox that does not know the call answers.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                self.walk_from_now_on();
+                None
+            }
+            done => Some(done.map_err(io::Error::from)),
+        }
     }
 }
 

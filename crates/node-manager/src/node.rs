@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, Weak};
+use std::time::{Duration, SystemTime};
 
 use client::{Connection, Endpoint};
 use durable::record::RecordError;
@@ -211,9 +211,9 @@ impl Node {
             }),
             logs,
         });
-        core.find_instances(left).await?;
+        let running = core.find_instances(left).await?;
         operation::resume(&core);
-        operation::collect_soon(&core);
+        tokio::spawn(look_after(Arc::downgrade(&core), running));
         Ok(Node { core })
     }
 
@@ -384,8 +384,8 @@ impl Core {
     }
 
     /// Finds every instance on disk, and its process. One that cannot be used is logged and left as it
-    /// is: it stops neither the others nor the node.
-    async fn find_instances(&self, left: LeftGroups) -> Result<(), OpenError> {
+    /// is: it stops neither the others nor the node. Gives those that run.
+    async fn find_instances(&self, left: LeftGroups) -> Result<Vec<InstanceId>, OpenError> {
         let found = self.read(|disk| {
             let mut found = Vec::new();
             for title in inventory::titles(disk)? {
@@ -420,7 +420,6 @@ impl Core {
         let running = self.handles().into_iter().filter(|(_, handle)| handle.has_process());
         let running: Vec<InstanceId> = running.map(|(id, _)| id).collect();
         tracing::info!(instances = found.len(), running = running.len(), "instances are found");
-        running.iter().for_each(|id| self.logs.watch(id));
         // How a launch of nobody's ended concerns nobody; one of an instance that cannot be used might.
         if !left_alone.into_inner() {
             let launches: HashSet<_> =
@@ -428,12 +427,20 @@ impl Core {
             let launcher = self.means.launcher.clone();
             blocking(move || launcher.forget_all_but(|launch| launches.contains(&launch))).await;
         }
-        Ok(())
+        Ok(running)
     }
 
     fn updating(&self) -> MutexGuard<'_, HashMap<InstanceId, OperationId>> {
         self.updating.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a node does when it has started, and nobody waits for: whoever asks what runs comes first.
+async fn look_after(core: Weak<Core>, running: Vec<InstanceId>) {
+    tokio::time::sleep(NOBODY_WAITS).await;
+    let Some(core) = core.upgrade() else { return };
+    running.iter().for_each(|id| core.logs.watch(id));
+    operation::collect_soon(&core);
 }
 
 impl<'a> Updating<'a> {
@@ -473,6 +480,8 @@ fn installation_body(disk: &Disk, id: &InstallationId) -> Result<InstallationBod
     })
 }
 
+/// Until a node that has started looks at the logs of what runs, and for what may go.
+const NOBODY_WAITS: Duration = Duration::from_millis(300);
 /// Instances that are taken charge of at the same time.
 const AT_A_TIME: usize = 16;
 /// Instances that are read on one thread, and how many threads read.

@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,7 +22,9 @@ impl Disk {
     pub fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, DiskError> {
         let Some(file) = self.open_file(path)? else { return Ok(None) };
         self.on(Verb::Read, path, || {
-            let mut content = Vec::new();
+            // Room for all of it, and for seeing its end: each try costs a system call.
+            let size = file.metadata()?.len().min(limit).saturating_add(1);
+            let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
             file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
             if content.len() as u64 > limit {
                 return Err(Refused::TooLarge { limit }.into());
@@ -34,8 +36,7 @@ impl Disk {
     /// A file, open for reading; `None` if it is absent. Anything but a regular file is an error.
     pub fn open_file(&self, path: &Path) -> Result<Option<File>, DiskError> {
         self.on(Verb::Read, path, || {
-            let Some((dir, name)) = if_there(self.open_parent(path))? else { return Ok(None) };
-            if_there(open_regular(dir.as_fd(), name))
+            if_there(self.inner.root.open(path, REGULAR).and_then(regular))
         })
     }
 
@@ -101,13 +102,20 @@ impl Disk {
 
 /// Opens a regular file for reading, and never waits for a pipe's other end.
 pub(crate) fn open_regular(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = retry_on_intr(|| fs::openat(dir, name, flags, Mode::empty()))?;
+    regular(retry_on_intr(|| fs::openat(dir, name, REGULAR, Mode::empty()))?)
+}
+
+/// Refuses what is no regular file.
+fn regular(file: OwnedFd) -> io::Result<File> {
     match kind(FileType::from_raw_mode(fs::fstat(&file)?.st_mode)) {
         Kind::File => Ok(File::from(file)),
         _ => Err(Refused::NotAFile.into()),
     }
 }
+
+/// How a file is opened for reading: what is none must neither be waited for nor followed.
+const REGULAR: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 pub(crate) fn link_target(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<PathBuf> {
     let target = fs::readlinkat(dir, name, Vec::new())?;

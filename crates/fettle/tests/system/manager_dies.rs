@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::world::{Account, World};
@@ -39,8 +39,7 @@ fn dies_at(world: &mut World, call: &str, at: usize) -> bool {
     let workspace = workspace(world);
     let _ = fs::remove_file(workspace.join("started"));
     let pid = world.node().pid();
-    let mut tracer = tracer(pid, &format!("inject={call}:signal=KILL:when={at}")).spawn().unwrap();
-    until("strace has come to the manager", || is_traced(pid));
+    let mut tracer = trace(pid, &format!("inject={call}:signal=KILL:when={at}"));
     let mut command = world.user(&["start", "once/1/1"]).stderr(Stdio::null()).spawn().unwrap();
     until("the command or the manager has ended", || {
         world.node_mut().has_ended() || matches!(command.try_wait(), Ok(Some(_)))
@@ -67,12 +66,20 @@ fn dies_at(world: &mut World, call: &str, at: usize) -> bool {
     was_killed
 }
 
-/// Looks at every thread of this process.
-fn tracer(pid: u32, inject: &str) -> Command {
-    let mut tracer = Command::new("/usr/bin/strace");
-    tracer.args(["-f", "-qq", "-o", "/dev/null", "-e", inject, "-p", &pid.to_string()]);
-    tracer.stderr(Stdio::null());
-    tracer
+/// Has every thread of this process looked at. A thread that ends at that very moment makes strace give up.
+fn trace(pid: u32, inject: &str) -> Child {
+    for _ in 0..PATIENCE {
+        let mut tracer = Command::new("/usr/bin/strace");
+        tracer.args(["-f", "-qq", "-o", "/dev/null", "-e", inject, "-p", &pid.to_string()]);
+        let mut tracer = tracer.stderr(Stdio::null()).spawn().unwrap();
+        let mut has_ended = || matches!(tracer.try_wait(), Ok(Some(_)));
+        until("strace has come to the manager, or given up", || has_ended() || is_traced(pid));
+        if !has_ended() {
+            return tracer;
+        }
+        tracer.wait().unwrap();
+    }
+    panic!("strace never comes to process {pid}");
 }
 
 /// Is somebody looking at every thread of this process?

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::mounted::Mounted;
 use crate::world::{Account, World, as_every_account, is_root};
 
 /// Adds a line to a file in its package at every start.
@@ -96,43 +97,6 @@ fn a_program_changes_its_own_copy_and_keeps_it_until_it_asks_for_another() {
         assert_eq!(usage.code, Some(2), "{usage}");
         world.json(&["delete", "w/1/1", "--stop"]);
     });
-}
-
-/// A file system in a file, mounted where the node of a world has its directory.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    /// `None`, and a word about it, where this account may not mount.
-    fn over(world: &World, mkfs: &[&str]) -> Option<Mounted> {
-        let image = world.path("image");
-        fs::File::create(&image).unwrap().set_len(320 << 20).unwrap();
-        let made = Command::new(mkfs[0]).args(&mkfs[1..]).arg(&image).output().unwrap();
-        assert!(made.status.success(), "{mkfs:?}: {}", String::from_utf8_lossy(&made.stderr));
-        fs::create_dir(world.root()).unwrap();
-        let mounted =
-            Command::new("mount").args(["-o", "loop"]).arg(&image).arg(world.root()).output();
-        let mounted = mounted.unwrap();
-        if !mounted.status.success() {
-            eprintln!("skipped {}: {}", mkfs[0], String::from_utf8_lossy(&mounted.stderr));
-            return None;
-        }
-        let _ = fs::remove_dir(world.root().join("lost+found"));
-        Some(Mounted(world.root()))
-    }
-
-    fn free(&self) -> u64 {
-        let directory = fs::File::open(&self.0).unwrap();
-        rustix::fs::syncfs(&directory).unwrap();
-        let facts = rustix::fs::fstatvfs(&directory).unwrap();
-        facts.f_bfree * facts.f_frsize
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // Lazily: the node that lives there goes after it.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 /// Bytes that no file system can make smaller.
