@@ -160,13 +160,13 @@ def at_rest(supervisor, options):
 
 
 def single(place, options, table):
-    """One program of ten: from the command to alive, and back after it was killed."""
+    """One program of forty: from the command to alive, and back after it was killed."""
     rounds = max(options.rounds, 5) * 3
     kinds = [supervisors.Fettle, supervisors.S6, supervisors.Runit]
     running = []
     try:
         for kind in kinds:
-            running.append(kind(place, 10))
+            running.append(kind(place, 40))
             running[-1].start_all()
         ours, s6, runit = running
         starts = {ours: [], s6: []}
@@ -177,7 +177,7 @@ def single(place, options, table):
         # Ten seconds of running give a program its first restart without a pause back.
         time.sleep(11)
         back = {ours: [], runit: []}
-        for _ in range(options.rounds):
+        for _ in range(rounds * 2):  # of each another one
             for supervisor, times in back.items():
                 times.append(supervisor.kill_one())
                 time.sleep(0.2)
