@@ -88,6 +88,8 @@ impl Root {
         }
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         match retry_on_intr(|| fs::openat2(&self.handle, path, flags, Mode::empty(), beneath)) {
+            // Of another's file, of which it may not be left unsaid when it was read.
+            Err(Errno::PERM) if flags.contains(OFlags::NOATIME) => Some(Err(Errno::PERM.into())),
             // EPERM is how a sandbox that does not know the call answers.
             Err(Errno::NOSYS | Errno::PERM) => {
                 self.walk_from_now_on();

@@ -172,6 +172,34 @@ fn of_many_creators_exactly_one_wins_and_its_content_stays() {
 }
 
 #[test]
+fn a_file_of_another_account_that_may_be_read_is_read() {
+    if !rustix::process::geteuid().is_root() {
+        return; // only root can be somebody else
+    }
+    let scratch = Scratch::new();
+    let disk = disk(&scratch);
+    disk.make_dir(p("dir"), 0o755).unwrap();
+    disk.replace(p("dir/file"), b"content", 0o644).unwrap();
+    let mut above = disk.root().to_owned();
+    while above != std::env::temp_dir() {
+        fs::set_permissions(&above, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        above.pop();
+    }
+    for walks in [false, true] {
+        if walks {
+            disk.resolve_without_openat2();
+        }
+        let disk = disk.clone();
+        let read = thread::spawn(move || {
+            let nobody = rustix::process::Uid::from_raw(65534);
+            rustix::thread::set_thread_uid(nobody).unwrap(); // of this thread alone
+            disk.read(p("dir/file"), 100)
+        });
+        assert_eq!(read.join().unwrap().unwrap().unwrap(), b"content", "walks: {walks}");
+    }
+}
+
+#[test]
 fn readers_see_the_old_content_or_the_new_one_whole() {
     let scratch = Scratch::new();
     let disk = disk(&scratch);
