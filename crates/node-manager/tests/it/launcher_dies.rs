@@ -7,7 +7,7 @@ use std::sync::Arc;
 use model::InstanceId;
 use model::lifecycle::InstanceState;
 
-use crate::machine::{Machine, create, eventually, install, kill, processes_under, start};
+use crate::machine::{Machine, create, eventually, install, processes_under, start};
 use crate::sweep::{self, stride};
 use crate::world::{World, envelope};
 
@@ -62,7 +62,6 @@ async fn dies_at(world: &World, call: &str, at: usize) -> bool {
     })
     .await;
     machine.turn_off().await;
-    processes_under(&root).into_iter().for_each(kill);
     was_killed
 }
 

@@ -54,7 +54,7 @@ impl Machine {
         machine
     }
 
-    /// The control groups of programs that no manager sees end. What a dying one is still in stays.
+    /// The control groups of programs that no manager sees end.
     fn remove_groups(&self) {
         let digest = model::Digest::of(self.root.as_os_str().as_encoded_bytes());
         if let Ok(groups) = cgroup::Groups::open(&format!("fettle-{}", &digest.hex()[..8])) {
@@ -223,6 +223,12 @@ impl Drop for Machine {
         let programs = processes_under(&self.root);
         programs.iter().copied().for_each(kill);
         if !programs.is_empty() {
+            for _ in 0..100 {
+                if processes_under(&self.root).is_empty() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
             self.remove_groups();
         }
     }
