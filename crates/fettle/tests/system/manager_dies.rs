@@ -38,13 +38,14 @@ fn dies_at(world: &mut World, call: &str, at: usize) -> bool {
     world.json(&["stop", "once/1/1"]);
     let workspace = workspace(world);
     let _ = fs::remove_file(workspace.join("started"));
-    let pid = world.node().pid();
-    let mut tracer = trace(pid, &format!("inject={call}:signal=KILL:when={at}"));
+    let mut tracer = trace(world, &format!("inject={call}:signal=KILL:when={at}"));
     let mut command = world.user(&["start", "once/1/1"]).stderr(Stdio::null()).spawn().unwrap();
     until("the command or the manager has ended", || {
         world.node_mut().has_ended() || matches!(command.try_wait(), Ok(Some(_)))
     });
-    let _ = tracer.kill();
+    // It lets go of every thread before it ends; killed, it would leave some in the middle of a stop.
+    let own = rustix::process::Pid::from_child(&tracer);
+    let _ = rustix::process::kill_process(own, rustix::process::Signal::TERM);
     tracer.wait().unwrap();
     // It may have died after its last word.
     let was_killed = world.node_mut().has_ended() || world.run(&["status"]).code != Some(0);
@@ -66,12 +67,17 @@ fn dies_at(world: &mut World, call: &str, at: usize) -> bool {
     was_killed
 }
 
-/// Has every thread of this process looked at. A thread that ends at that very moment makes strace give up.
-fn trace(pid: u32, inject: &str) -> Child {
+/// Has every thread of the manager looked at. A thread that ends at that very moment makes strace give up, and
+/// a kill that was on its way when the last one let go may have come.
+fn trace(world: &mut World, inject: &str) -> Child {
     for _ in 0..PATIENCE {
+        if world.node_mut().has_ended() {
+            world.start_node();
+        }
+        let pid = world.node().pid();
         let mut tracer = Command::new("/usr/bin/strace");
         tracer.args(["-f", "-qq", "-o", "/dev/null", "-e", inject, "-p", &pid.to_string()]);
-        let mut tracer = tracer.stderr(Stdio::null()).spawn().unwrap();
+        let mut tracer = tracer.spawn().unwrap(); // what it says is seen where the test fails
         let mut has_ended = || matches!(tracer.try_wait(), Ok(Some(_)));
         until("strace has come to the manager, or given up", || has_ended() || is_traced(pid));
         if !has_ended() {
@@ -79,13 +85,14 @@ fn trace(pid: u32, inject: &str) -> Child {
         }
         tracer.wait().unwrap();
     }
-    panic!("strace never comes to process {pid}");
+    panic!("strace never comes to the manager");
 }
 
 /// Is somebody looking at every thread of this process?
 fn is_traced(pid: u32) -> bool {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().filter_map(Result::ok);
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
     threads
+        .filter_map(Result::ok)
         .map(|thread| thread.path().join("status"))
         .all(|status| !fs::read_to_string(status).unwrap_or_default().contains("TracerPid:\t0\n"))
 }
