@@ -43,9 +43,7 @@ fn dies_at(world: &mut World, call: &str, at: usize) -> bool {
     until("the command or the manager has ended", || {
         world.node_mut().has_ended() || matches!(command.try_wait(), Ok(Some(_)))
     });
-    // It lets go of every thread before it ends; killed, it would leave some in the middle of a stop.
-    let own = rustix::process::Pid::from_child(&tracer);
-    let _ = rustix::process::kill_process(own, rustix::process::Signal::TERM);
+    let _ = tracer.kill();
     tracer.wait().unwrap();
     // It may have died after its last word.
     let was_killed = world.node_mut().has_ended() || world.run(&["status"]).code != Some(0);
@@ -67,8 +65,8 @@ fn dies_at(world: &mut World, call: &str, at: usize) -> bool {
     was_killed
 }
 
-/// Has every thread of the manager looked at. A thread that ends at that very moment makes strace give up, and
-/// a kill that was on its way when the last one let go may have come.
+/// Has every thread of the manager looked at. A thread that ends at that very moment makes strace give up; and
+/// a manager that came just now may make its system call by itself, before it is asked for anything.
 fn trace(world: &mut World, inject: &str) -> Child {
     for _ in 0..PATIENCE {
         if world.node_mut().has_ended() {
