@@ -20,11 +20,11 @@ impl Disk {
     /// The content of a file; `None` if it is absent. A file of more than `limit` bytes is an error
     /// ([`Refused::TooLarge`]), and no more than that is ever held in memory.
     pub fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, DiskError> {
-        let Some(file) = self.open_unnoted(path)? else { return Ok(None) };
+        let Some((file, size)) = self.open_unnoted(path)? else { return Ok(None) };
         self.on(Verb::Read, path, || {
             // Room for all of it, and for seeing its end: each try costs a system call.
-            let size = file.metadata()?.len().min(limit).saturating_add(1);
-            let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+            let room = size.min(limit).saturating_add(1);
+            let mut content = Vec::with_capacity(usize::try_from(room).unwrap_or(0));
             file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
             if content.len() as u64 > limit {
                 return Err(Refused::TooLarge { limit }.into());
@@ -33,20 +33,21 @@ impl Disk {
         })
     }
 
-    /// [`Disk::open_file`] without a note of when it was read: for a thousand small files that is a thousand
-    /// writes. Only the owner of a file may ask for that.
-    fn open_unnoted(&self, path: &Path) -> Result<Option<File>, DiskError> {
-        let opened = self.inner.root.open(path, REGULAR | OFlags::NOATIME).and_then(regular);
-        match if_there(opened) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.open_file(path),
-            opened => self.on(Verb::Read, path, || opened),
-        }
+    /// [`Disk::open_file`] with its size, and without a note of when it was read: for a thousand small files
+    /// that is a thousand writes. Only the owner of a file may ask for that.
+    fn open_unnoted(&self, path: &Path) -> Result<Option<(File, u64)>, DiskError> {
+        let open = |flags| if_there(self.inner.root.open(path, flags).and_then(regular));
+        self.on(Verb::Read, path, || match open(REGULAR | OFlags::NOATIME) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(REGULAR),
+            opened => opened,
+        })
     }
 
     /// A file, open for reading; `None` if it is absent. Anything but a regular file is an error.
     pub fn open_file(&self, path: &Path) -> Result<Option<File>, DiskError> {
         self.on(Verb::Read, path, || {
-            if_there(self.inner.root.open(path, REGULAR).and_then(regular))
+            let opened = self.inner.root.open(path, REGULAR).and_then(regular);
+            Ok(if_there(opened)?.map(|(file, _)| file))
         })
     }
 
@@ -112,13 +113,15 @@ impl Disk {
 
 /// Opens a regular file for reading, and never waits for a pipe's other end.
 pub(crate) fn open_regular(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<File> {
-    regular(retry_on_intr(|| fs::openat(dir, name, REGULAR, Mode::empty()))?)
+    let opened = retry_on_intr(|| fs::openat(dir, name, REGULAR, Mode::empty()))?;
+    regular(opened).map(|(file, _)| file)
 }
 
-/// Refuses what is no regular file.
-fn regular(file: OwnedFd) -> io::Result<File> {
-    match kind(FileType::from_raw_mode(fs::fstat(&file)?.st_mode)) {
-        Kind::File => Ok(File::from(file)),
+/// A regular file with its size in bytes; anything else is refused.
+fn regular(file: OwnedFd) -> io::Result<(File, u64)> {
+    let facts = fs::fstat(&file)?;
+    match kind(FileType::from_raw_mode(facts.st_mode)) {
+        Kind::File => Ok((File::from(file), u64::try_from(facts.st_size).unwrap_or(0))),
         _ => Err(Refused::NotAFile.into()),
     }
 }

@@ -4,11 +4,11 @@
 use durable::{Disk, DiskError, Seal};
 
 use crate::harness::{Step, Workload, empty_both, everything};
-use crate::workloads::{p, step, together};
+use crate::workloads::{dependent, p, step, together};
 
 /// With a log that was there before.
 pub(crate) fn first_times() -> Vec<Workload> {
-    let together = together();
+    let (together, dependent) = (together(), dependent());
     vec![
         logged("log, replace", replaces()),
         logged("log, that is full", until_it_begins_again()),
@@ -31,6 +31,13 @@ pub(crate) fn first_times() -> Vec<Workload> {
             recover,
             steps: after_keeping(together.steps),
             ..together
+        },
+        Workload {
+            name: "log, replace_all, the second not without the first",
+            setup: |disk| keep(disk).expect("log"),
+            recover,
+            steps: after_keeping(dependent.steps),
+            ..dependent
         },
     ]
 }

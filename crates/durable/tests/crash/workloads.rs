@@ -31,6 +31,7 @@ pub(crate) fn first_times() -> Vec<Workload> {
     let mut all = vec![
         replace(),
         together(),
+        dependent(),
         workload(
             "create_new",
             vec![
@@ -135,6 +136,32 @@ pub(crate) fn together() -> Workload {
             disk.replace_all(&all).into_iter().collect()
         })],
         ..blank("replace_all")
+    }
+}
+
+/// Two files, of which the second must never be new without the first.
+pub(crate) fn dependent() -> Workload {
+    Workload {
+        observe: |disk| {
+            let is_new =
+                |path| disk.read(p(path), 99).expect("read").as_deref() == Some(&b"new"[..]);
+            match (is_new("first"), is_new("second")) {
+                (true, true) => "both\n",
+                (false, true) => "the second alone\n",
+                (_, false) => "not both\n",
+            }
+            .to_owned()
+        },
+        steps: vec![step(|disk| {
+            let new = |path, after_previous| Replacement {
+                path: p(path),
+                bytes: b"new",
+                mode: 0o600,
+                after_previous,
+            };
+            disk.replace_all(&[new("first", false), new("second", true)]).into_iter().collect()
+        })],
+        ..blank("replace_all, the second not without the first")
     }
 }
 

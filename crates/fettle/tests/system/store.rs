@@ -17,6 +17,11 @@ fn what_nothing_needs_is_listed_and_removed_and_goes_by_itself_after_an_uninstal
         world.publish("demo/gone", "1.0.0", &[("source", &archive)]);
         world.json(&["install", "demo/kept", "--start"]);
         world.json(&["install", "demo/gone"]);
+        // The node has looked by itself: what is put there from now on is this test's to collect.
+        eventually("the collection of the start is over", || {
+            let log = fs::read_to_string(world.path("node.log")).unwrap();
+            log.contains("there was nothing to collect")
+        });
         assert!(world.lines(&["store", "gc", "--dry-run"]).is_empty());
         let nothing = world.run(&["store", "gc", "--dry-run"]);
         assert_eq!((nothing.stdout.as_str(), nothing.code), ("", Some(0)));

@@ -328,10 +328,10 @@ pub(super) async fn count(
 ) -> Result<(u32, StatusRecord), Failure> {
     let (disk, path) = (core.disk.clone(), layout::status(id));
     let mut status: StatusRecord = blocking(move || record::need(&disk, &path)).await?;
-    let number = next(&mut status);
-    *number += 1;
-    let taken = *number - 1;
-    Ok((taken, status))
+    let next = next(&mut status);
+    let number = *next;
+    *next += 1;
+    Ok((number, status))
 }
 
 async fn point_current(

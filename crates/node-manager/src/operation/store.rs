@@ -57,7 +57,7 @@ pub(crate) fn collect_soon(core: &Arc<Core>) {
                     "collected what nothing needs any more"
                 );
             }
-            Ok(_) => tracing::debug!("there was nothing to collect"),
+            Ok(_) => tracing::info!("there was nothing to collect"),
             Err(error) => {
                 let error = Failure::from(error).to_body();
                 let why = error.causes.join(": ");
