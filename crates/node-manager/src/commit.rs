@@ -54,25 +54,39 @@ impl Commits {
         Commits { shared: Arc::new(Shared { disk, queue: Mutex::default() }) }
     }
 
-    /// Writes a record so that a power cut leaves the old or the new one; after `Ok` it lasts. Whoever
-    /// stops waiting does not stop the write.
-    pub(crate) async fn write<R: Record>(&self, path: PathBuf, record: &R) -> Result<(), Unusable> {
-        let (pending, writing) = prepare(path, record, false)?;
-        self.join([pending]);
-        writing.lasts().await
+    /// Writes a record so that a power cut leaves the old or the new one; after `Ok` it lasts. The write is
+    /// on its way when this returns, and whoever waits for it needs the record no longer. Whoever stops
+    /// waiting does not stop the write.
+    pub(crate) fn write<R: Record>(
+        &self,
+        path: PathBuf,
+        record: &R,
+    ) -> impl Future<Output = Result<(), Unusable>> + Send + use<R> {
+        let writing = prepare(path, record, false).map(|(pending, writing)| {
+            self.join([pending]);
+            writing
+        });
+        async move { writing?.lasts().await }
     }
 
-    /// Writes two records, the second not without the first: a power cut may leave the first alone.
-    pub(crate) async fn write_both<A: Record, B: Record>(
+    /// [`Commits::write`] for two records, the second not without the first: a power cut may leave the first
+    /// alone.
+    pub(crate) fn write_both<A: Record, B: Record>(
         &self,
         (first, a): (PathBuf, &A),
         (second, b): (PathBuf, &B),
-    ) -> Result<(), Unusable> {
-        let (one, first) = prepare(first, a, false)?;
-        let (other, second) = prepare(second, b, true)?;
-        self.join([one, other]);
-        first.lasts().await?;
-        second.lasts().await
+    ) -> impl Future<Output = Result<(), Unusable>> + Send + use<A, B> {
+        let prepared = prepare(first, a, false)
+            .and_then(|one| prepare(second, b, true).map(|other| (one, other)));
+        let writing = prepared.map(|((one, first), (other, second))| {
+            self.join([one, other]);
+            (first, second)
+        });
+        async move {
+            let (first, second) = writing?;
+            first.lasts().await?;
+            second.lasts().await
+        }
     }
 
     fn join<const N: usize>(&self, pending: [Pending; N]) {

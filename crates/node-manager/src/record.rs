@@ -402,8 +402,8 @@ pub(crate) enum Target {
 /// What was decided on the way.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Memo {
-    /// The envelope that was found.
-    pub(crate) envelope: Option<EnvelopeBody>,
+    /// The envelope that was found: large, and most operations have none.
+    pub(crate) envelope: Option<Box<EnvelopeBody>>,
     /// Overrides of packages, pinned.
     pub(crate) packages: Option<BTreeMap<PackageName, PinBody>>,
     /// The installation's number.

@@ -31,7 +31,7 @@ pub(super) async fn install(
 ) -> Result<OperationResult, Failure> {
     let (server, connection) = core.connection(request.server.as_deref())?;
     let published = match entry.memo().envelope {
-        Some(envelope) => envelope,
+        Some(envelope) => *envelope,
         None => decide_envelope(core, entry, request, &connection).await?,
     };
     let packages = PackagesRecord { packages: entry.memo().packages.unwrap_or_default() };
@@ -134,7 +134,7 @@ pub(super) async fn update(
     let installation = installation.await?;
     let (_, connection) = core.connection(Some(&installation.origin.server))?;
     let published = match entry.memo().envelope {
-        Some(envelope) => envelope,
+        Some(envelope) => *envelope,
         None => {
             let reference = to.unwrap_or(&installation.origin.reference);
             entry.phase("asking the repository");
@@ -142,7 +142,7 @@ pub(super) async fn update(
             let find = find_envelope(&connection, reference, &core.config.profiles);
             let found = waiting(&**entry, server, find).await?;
             check_update(core, id, &installation.current, &found, reference, to.is_some()).await?;
-            entry.decide(|memo| memo.envelope = Some(found.clone())).await?;
+            entry.consider(|memo| memo.envelope = Some(Box::new(found.clone())));
             found
         }
     };
@@ -216,7 +216,7 @@ async fn decide_envelope(
     let pin = pin_overrides(connection, &request.packages, &envelope);
     let packages = waiting(&**entry, server, pin).await?;
     entry.consider(|memo| {
-        memo.envelope = Some(envelope.clone());
+        memo.envelope = Some(Box::new(envelope.clone()));
         memo.packages = Some(packages);
     });
     Ok(envelope)

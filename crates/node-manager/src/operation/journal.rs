@@ -312,15 +312,15 @@ impl Entry {
 
     /// [`Entry::decide`] with a counter that the decision takes from: never without the counter, which may
     /// have counted in vain after a crash.
-    pub(crate) async fn decide_counted<R: Record>(
+    pub(crate) fn decide_counted<R: Record>(
         &self,
-        (counter, counted): (PathBuf, &R),
+        counted: (PathBuf, &R),
         change: impl FnOnce(&mut Memo),
-    ) -> Result<(), Unusable> {
-        self.change(|live| change(&mut live.record.memo));
-        let record = self.live.borrow().record.clone();
-        let own = (layout::operation(record.operation), &record);
-        self.commits.write_both((counter, counted), own).await
+    ) -> impl Future<Output = Result<(), Unusable>> + Send {
+        self.consider(change);
+        let live = self.live.borrow();
+        let own = (layout::operation(live.record.operation), &live.record);
+        self.commits.write_both(counted, own)
     }
 
     /// Decides something that nothing was made of yet, and that may be decided anew after a crash. It is
@@ -345,36 +345,20 @@ impl Entry {
 
     /// Its turn has come.
     pub(crate) fn begin(&self) {
-        self.change(|live| live.advance(OperationEvent::Begin));
+        self.change(|live| live.record.advance(OperationEvent::Begin));
     }
 
-    /// Records the verdict, synced, and then shows it. What was decided on the way is of no use any more.
+    /// Records the verdict, synced, and then shows it.
     pub(crate) async fn end(&self, verdict: Result<OperationResult, ErrorBody>) {
-        let mut live = self.live.borrow().clone();
-        live.record.memo = Memo::default();
-        live.record.ended = Some(now());
-        match verdict {
-            Ok(result) => {
-                live.advance(OperationEvent::Succeed);
-                live.record.result = Some(result);
-            }
-            Err(mut error) => {
-                live.advance(OperationEvent::Fail);
-                error.operation = Some(live.record.operation);
-                live.record.error = Some(error);
-                live.record.result = None;
-            }
-        }
-        let record = live.record;
-        let path = layout::operation(record.operation);
+        let record = Box::new(self.live.borrow().record.clone().ended(verdict));
+        let (id, path) = (record.operation, layout::operation(record.operation));
         // If the verdict cannot be recorded, the operation runs again after a restart, which is harmless.
-        if let Err(error) = self.commits.write(path, &record).await {
-            let id = record.operation;
+        if let Err(error) = self.commits.write(path, &*record).await {
             tracing::error!(operation = %id, %error, "the verdict is known to memory alone");
         }
         self.change(|live| {
             live.phase = record.state.to_string();
-            live.record = record;
+            live.record = *record;
         });
     }
 
@@ -386,9 +370,9 @@ impl Entry {
         });
     }
 
-    async fn write(&self) -> Result<(), Unusable> {
-        let record = self.live.borrow().record.clone();
-        self.commits.write(layout::operation(record.operation), &record).await
+    fn write(&self) -> impl Future<Output = Result<(), Unusable>> + Send + use<> {
+        let live = self.live.borrow();
+        self.commits.write(layout::operation(live.record.operation), &live.record)
     }
 }
 
@@ -452,6 +436,33 @@ impl Waiter for Entry {
     }
 }
 
+impl OperationRecord {
+    /// With its verdict. What was decided on the way is of no use any more.
+    fn ended(self, verdict: Result<OperationResult, ErrorBody>) -> OperationRecord {
+        let mut record = OperationRecord { memo: Memo::default(), ended: Some(now()), ..self };
+        match verdict {
+            Ok(result) => {
+                record.advance(OperationEvent::Succeed);
+                record.result = Some(result);
+            }
+            Err(mut error) => {
+                record.advance(OperationEvent::Fail);
+                error.operation = Some(record.operation);
+                record.error = Some(error);
+                record.result = None;
+            }
+        }
+        record
+    }
+
+    fn advance(&mut self, event: OperationEvent) {
+        match self.state.next(event) {
+            Ok(state) => self.state = state,
+            Err(illegal) => tracing::error!(operation = %self.operation, "{illegal}"),
+        }
+    }
+}
+
 impl Live {
     /// It came further, and so waits for nothing.
     fn step(&mut self) {
@@ -459,13 +470,6 @@ impl Live {
         self.progressed = self.record.ended.unwrap_or_else(now);
         self.moved = Instant::now();
         self.waits_for = None;
-    }
-
-    fn advance(&mut self, event: OperationEvent) {
-        match self.record.state.next(event) {
-            Ok(state) => self.record.state = state,
-            Err(illegal) => tracing::error!(operation = %self.record.operation, "{illegal}"),
-        }
     }
 
     fn body(&self) -> OperationBody {

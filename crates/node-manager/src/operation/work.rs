@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use model::{InstallationId, Timestamp};
 use wire::v1::{OperationKind, OperationResult};
 
@@ -22,7 +23,7 @@ pub(crate) async fn run(core: Arc<Core>, entry: Arc<Entry>) {
     tracing::info!(operation = %id, %kind, target, "begun");
     // Nothing of what the work had in its hands is looked at again; what it left behind on disk or locked
     // is what any failure leaves.
-    let worked = AssertUnwindSafe(work(&core, &entry, request)).catch_unwind().await;
+    let worked = AssertUnwindSafe(work(&core, &entry, &request)).catch_unwind().await;
     let verdict = worked.unwrap_or_else(|panic| Err(Failure::panicked(panic.as_ref())));
     match &verdict {
         Ok(_) => tracing::info!(operation = %id, %kind, target, "done"),
@@ -71,44 +72,54 @@ fn queues<T>(mut asked: Vec<(Timestamp, Option<InstallationId>, T)>) -> Vec<Vec<
     alone
 }
 
-async fn work(
-    core: &Arc<Core>,
-    entry: &Arc<Entry>,
-    request: Request,
-) -> Result<OperationResult, Failure> {
+/// Each kind has room of its own: what a start holds must not be as large as what an install may need, since
+/// a thousand of them may be under way.
+fn work<'a>(
+    core: &'a Arc<Core>,
+    entry: &'a Arc<Entry>,
+    request: &'a Request,
+) -> BoxFuture<'a, Result<OperationResult, Failure>> {
     match request {
-        Request::Install(request) => installations::install(core, entry, &request).await,
-        Request::Uninstall(id) => installations::uninstall(core, entry, &id).await,
+        Request::Install(request) => installations::install(core, entry, request).boxed(),
+        Request::Uninstall(id) => installations::uninstall(core, entry, id).boxed(),
         Request::Update(Target::Installation(id), request) => {
-            installations::update(core, entry, &id, request.to.as_ref()).await
+            installations::update(core, entry, id, request.to.as_ref()).boxed()
         }
         Request::Revert(Target::Installation(id), _) => {
-            installations::revert(core, entry, &id).await
+            installations::revert(core, entry, id).boxed()
         }
-        Request::Create(request) => instances::create(core, entry, &request).await,
-        Request::Start(id) => instances::start(core, entry, &id).await,
-        Request::Stop(id, request) => instances::stop(core, entry, &id, request.timeout).await,
+        Request::Create(request) => instances::create(core, entry, request).boxed(),
+        Request::Start(id) => instances::start(core, entry, id).boxed(),
+        Request::Stop(id, request) => instances::stop(core, entry, id, request.timeout).boxed(),
         Request::Restart(id, request) => {
-            instances::restart(core, entry, &id, request.timeout).await
+            instances::restart(core, entry, id, request.timeout).boxed()
         }
-        Request::Pause(id) => instances::pause(core, entry, &id, true).await,
-        Request::Resume(id) => instances::pause(core, entry, &id, false).await,
-        Request::Delete(id, request) => instances::delete(core, entry, &id, request.stop).await,
+        Request::Pause(id) => instances::pause(core, entry, id, true).boxed(),
+        Request::Resume(id) => instances::pause(core, entry, id, false).boxed(),
+        Request::Delete(id, request) => instances::delete(core, entry, id, request.stop).boxed(),
         Request::Update(Target::Instance(id), request) => {
-            moves::update(core, entry, &id, request.fresh_packages, request.again).await
+            moves::update(core, entry, id, request.fresh_packages, request.again).boxed()
         }
         Request::Revert(Target::Instance(id), request) => {
-            moves::revert(core, entry, &id, request.fresh_packages).await
+            moves::revert(core, entry, id, request.fresh_packages).boxed()
         }
-        Request::StoreGc(_) => store::gc(core, entry).await,
-        Request::StoreVerify(_) => store_check::verify(core, entry).await,
-        Request::StoreRepair(_) => store_check::repair(core, entry).await,
+        Request::StoreGc(_) => store::gc(core, entry).boxed(),
+        Request::StoreVerify(_) => store_check::verify(core, entry).boxed(),
+        Request::StoreRepair(_) => store_check::repair(core, entry).boxed(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_operation_that_waits_takes_little_room() {
+        fn room<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(room(run) < 1536, "{} bytes", room(run));
+    }
 
     #[test]
     fn what_concerns_one_installation_goes_on_in_the_order_in_which_it_was_asked_for() {

@@ -71,7 +71,7 @@ pub(crate) async fn take_charge_of(means: Arc<Means>, found: Found) -> Result<Ha
         on_probation: record.probation.is_open(),
     };
     let (publish, view) = watch::channel(view);
-    let mut owner = Owner {
+    let mut owner = Box::new(Owner {
         means,
         id,
         workspace,
@@ -86,7 +86,7 @@ pub(crate) async fn take_charge_of(means: Arc<Means>, found: Found) -> Result<Ha
         stop: None,
         commands: receiver,
         publish,
-    };
+    });
     owner.resume(process, remains, plan, notify).await?;
     tokio::spawn(owner.run());
     Ok(Handle { commands, view })
@@ -116,8 +116,9 @@ struct Owner {
 }
 
 impl Owner {
-    /// What it does is boxed while it does it: there are a thousand of these tasks, and most wait.
-    async fn run(mut self) {
+    /// What it does is boxed while it does it, and so is the owner: there are a thousand of these tasks, and
+    /// most wait.
+    async fn run(mut self: Box<Self>) {
         loop {
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -263,3 +264,16 @@ async fn at(time: Option<Instant>) {
 
 /// Commands that wait for the owner.
 const COMMANDS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_that_waits_takes_little_room() {
+        fn room<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(room(Owner::run) < 1536, "{} bytes", room(Owner::run));
+    }
+}
