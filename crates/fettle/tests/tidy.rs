@@ -17,6 +17,7 @@ fn crates_use_only_those_that_the_architecture_names() {
         ("archive", &[]),
         ("cgroup", &[]),
         ("durable", &[]),
+        ("identity", &["model", "durable"]),
         ("launcher", &[]),
         ("unpacker", &["model", "archive", "durable"]),
         ("wire", &["model"]),
@@ -41,6 +42,7 @@ fn crates_use_only_those_that_the_architecture_names() {
                 "binary-repository",
                 "application-repository",
                 "node-manager",
+                "identity",
             ],
         ),
     ]);

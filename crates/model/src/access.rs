@@ -1,10 +1,10 @@
 //! Who may do what. Owns the decision; refuses to establish who calls (`wire::serve` does, once) and to
-//! know routes (`wire::route` says which right each needs). Identity slots in here: a caller becomes a
-//! principal, a policy an access list.
+//! know routes (`wire::route` says which right each needs). Lists of who may what are in `identity`.
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::identity::Principal;
 use crate::string_form::string_form;
 
 /// What a caller may be allowed to do to a thing.
@@ -29,6 +29,8 @@ pub enum Caller {
     Uid(u32),
     /// Some local account: TCP from this machine says no more.
     Loopback,
+    /// Whoever showed that the name is its own: the certificate of a connection.
+    Principal(Principal),
 }
 
 /// The rule of one server.
@@ -66,6 +68,9 @@ impl Policy {
     pub fn decide(self, caller: &Caller, right: Right) -> Decision {
         match (self, caller) {
             (Policy::OpenToThisMachine, Caller::Uid(_) | Caller::Loopback) => Decision::Allowed,
+            (_, Caller::Principal(_)) => {
+                Decision::Denied("this server has no list that says what principals may do")
+            }
             (Policy::Owner { uid, .. }, Caller::Uid(calling)) => {
                 if *calling == uid || *calling == 0 {
                     Decision::Allowed
@@ -86,18 +91,55 @@ impl Policy {
     }
 }
 
+impl Right {
+    fn word(self) -> &'static str {
+        match self {
+            Right::Resolve => "resolve",
+            Right::Read => "read",
+            Right::Write => "write",
+            Right::Debug => "debug",
+            Right::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// Why a text is no right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is no right: `resolve`, `read`, `write`, `debug` or `admin` is wanted", .text.escape_debug())]
+pub struct UnknownRight {
+    /// The text as it was given, cut to 80 characters.
+    pub text: String,
+}
+
+impl FromStr for Right {
+    type Err = UnknownRight;
+    fn from_str(text: &str) -> Result<Self, UnknownRight> {
+        let known = Right::ALL.into_iter().find(|right| right.word() == text);
+        known.ok_or_else(|| UnknownRight { text: text.chars().take(80).collect() })
+    }
+}
+
+string_form!(Right);
+
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Caller::Uid(uid) => write!(f, "uid:{uid}"),
             Caller::Loopback => f.write_str("loopback"),
+            Caller::Principal(name) => name.fmt(f),
         }
     }
 }
 
 /// Why a text is no caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no caller: `uid:N` or `loopback` is wanted")]
+#[error("`{text}` is no caller: `uid:N`, `loopback` or the name of a principal is wanted")]
 pub struct InvalidCaller {
     /// The text as it was given, cut to 80 characters.
     pub text: String,
@@ -107,9 +149,11 @@ impl FromStr for Caller {
     type Err = InvalidCaller;
     fn from_str(text: &str) -> Result<Self, InvalidCaller> {
         let uid = || text.strip_prefix("uid:")?.parse().ok().map(Caller::Uid);
+        let principal = || text.parse().ok().map(Caller::Principal);
+        let refusal = || InvalidCaller { text: text.chars().take(80).collect() };
         match text {
             "loopback" => Ok(Caller::Loopback),
-            _ => uid().ok_or_else(|| InvalidCaller { text: text.chars().take(80).collect() }),
+            _ => uid().or_else(principal).ok_or_else(refusal),
         }
     }
 }
@@ -126,7 +170,10 @@ mod tests {
     #[test]
     fn the_whole_table_of_caller_and_right() {
         use Right::*;
-        let rows: [(Policy, Caller, &[Right]); 9] = [
+        let alice = Caller::Principal("acme/alice".parse().unwrap());
+        let rows: [(Policy, Caller, &[Right]); 11] = [
+            (Policy::OpenToThisMachine, alice.clone(), &[]),
+            (OPEN_NODE, alice, &[]),
             (Policy::OpenToThisMachine, Caller::Loopback, &Right::ALL),
             (Policy::OpenToThisMachine, Caller::Uid(1), &Right::ALL),
             (OWNER, Caller::Uid(1000), &Right::ALL),
@@ -146,8 +193,17 @@ mod tests {
     }
 
     #[test]
+    fn a_right_prints_and_parses_to_itself() {
+        for right in Right::ALL {
+            assert_eq!(right.to_string().parse(), Ok(right));
+        }
+        assert!("Read".parse::<Right>().is_err());
+    }
+
+    #[test]
     fn a_caller_prints_and_parses_to_itself() {
-        for caller in [Caller::Uid(0), Caller::Uid(4_294_967_294), Caller::Loopback] {
+        let alice = Caller::Principal("acme/alice".parse().unwrap());
+        for caller in [Caller::Uid(0), Caller::Uid(4_294_967_294), Caller::Loopback, alice] {
             assert_eq!(caller.to_string().parse(), Ok(caller));
         }
         assert!("root".parse::<Caller>().is_err());

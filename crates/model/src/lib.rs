@@ -14,6 +14,7 @@ mod duration;
 mod envelope;
 mod glob;
 mod id;
+pub mod identity;
 pub mod lifecycle;
 mod media;
 mod name;
@@ -26,7 +27,7 @@ mod size;
 mod string_form;
 mod time;
 
-pub use access::{Caller, Decision, InvalidCaller, Policy, Right};
+pub use access::{Caller, Decision, InvalidCaller, Policy, Right, UnknownRight};
 pub use counted::counted;
 pub use digest::{Digest, Hasher, InvalidDigest};
 pub use duration::{InvalidDuration, Span};

@@ -1,0 +1,17 @@
+//! Certificates of principals: making them, and finding out who somebody is by them.
+//!
+//! A principal has a leaf (it authenticates, and signs nothing) and, if it may extend its name, a signing
+//! certificate (it signs, and never authenticates). What a signing certificate may sign stands in an
+//! extension of ours; `model::identity` has the rule, webpki verifies the rest. No cryptography of our own.
+//!
+//! Refuses to keep anything on disk, to talk to anybody, and to know what a principal may do.
+
+mod certificate;
+mod issue;
+mod key;
+mod verify;
+
+pub use certificate::{Leaf, Malformed, Signing};
+pub use issue::{IssueError, Issuer, LEAF, ROOT, Request, RequestError, SIGNING};
+pub use key::{Key, KeyError};
+pub use verify::{Roots, Untrusted, Verified, verify};
