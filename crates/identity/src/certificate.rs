@@ -108,6 +108,11 @@ impl Signing {
     }
 }
 
+/// Its public key.
+pub(crate) fn public_key(der: &[u8]) -> Result<Vec<u8>, Malformed> {
+    Ok(parse(der)?.public_key().raw.to_vec())
+}
+
 /// What its issuer needs to know of a signing certificate.
 pub(crate) struct Standing {
     /// Its public key.

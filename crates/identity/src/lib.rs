@@ -4,14 +4,18 @@
 //! certificate (it signs, and never authenticates). What a signing certificate may sign stands in an
 //! extension of ours; `model::identity` has the rule, webpki verifies the rest. No cryptography of our own.
 //!
-//! Refuses to keep anything on disk, to talk to anybody, and to know what a principal may do.
+//! Refuses to talk to anybody, and to know what a principal may do.
 
 mod certificate;
+mod home;
 mod issue;
 mod key;
+mod pem;
 mod verify;
 
 pub use certificate::{Leaf, Malformed, Signing};
+pub use home::{FileFault, Home, HomeError, Identity, Issued, Rotated, Wish};
 pub use issue::{IssueError, Issuer, LEAF, ROOT, Request, RequestError, SIGNING};
 pub use key::{Key, KeyError};
+pub use pem::{Bundle, BundleError, to_pem};
 pub use verify::{Roots, Untrusted, Verified, verify};

@@ -3,13 +3,13 @@
 //! what the principal may do.
 
 use model::Timestamp;
-use model::identity::{ChainFault, Prefix, check_chain};
+use model::identity::{ChainFault, Prefix, TrustDomain, check_chain};
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use std::cell::RefCell;
 use std::time::Duration;
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
 
-use crate::certificate::{Leaf, Malformed, Signing, USAGE_DER};
+use crate::certificate::{Leaf, Malformed, Signing, USAGE_DER, standing};
 
 /// The roots that are trusted: those of one trust domain or of several, old and new.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +99,32 @@ impl Roots {
             }
         }
         Ok(all)
+    }
+
+    /// Those among these certificates that are roots.
+    pub(crate) fn among(certificates: &[CertificateDer<'static>]) -> Roots {
+        let is_root = |der: &&CertificateDer<'static>| {
+            standing(der).is_ok_and(|standing| standing.is_root) && Signing::read(der).is_ok()
+        };
+        Roots::new(certificates.iter().filter(is_root).cloned()).unwrap_or_default()
+    }
+
+    /// Those of one trust domain.
+    pub fn of_domain<'a>(
+        &'a self,
+        domain: &'a TrustDomain,
+    ) -> impl Iterator<Item = &'a CertificateDer<'static>> {
+        let its = |root: &&Root| root.signing.prefix.trust_domain() == *domain;
+        self.roots.iter().filter(its).map(|root| &root.der)
+    }
+
+    /// Those of all others.
+    pub(crate) fn without_domain<'a>(
+        &'a self,
+        domain: &'a TrustDomain,
+    ) -> impl Iterator<Item = &'a CertificateDer<'static>> {
+        let others = |root: &&Root| root.signing.prefix.trust_domain() != *domain;
+        self.roots.iter().filter(others).map(|root| &root.der)
     }
 
     /// Their certificates.

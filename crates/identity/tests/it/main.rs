@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod chains;
+mod crash;
+mod home;
 mod openssl;
 mod world;
