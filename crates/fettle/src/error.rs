@@ -13,6 +13,7 @@ use wire::{Code, ErrorBody};
 
 use crate::command::daemon::ListenError;
 use crate::command::demo::DemoError;
+use crate::command::identity::IdentityError;
 use crate::command::node::NodeError;
 use crate::command::server::ServerError;
 use crate::names::{BadName, NamesError};
@@ -101,6 +102,9 @@ pub(crate) enum Failure {
     /// The demo went wrong.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// An identity could not be shown or changed.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The sample program went wrong.
     #[error(transparent)]
     Sample(#[from] SampleError),
@@ -187,6 +191,7 @@ impl Failure {
             Failure::Settings(error) => settings(error),
             Failure::Service(error) => service(error),
             Failure::Demo(error) => demo(error),
+            Failure::Identity(error) => identity(error),
             Failure::Unwritten(error) => unwritten(error),
             Failure::Sample(_) | Failure::Runtime(_) | Failure::Signals(_) => of(Code::Internal),
             Failure::Panic { .. } => of(Code::Internal)
@@ -420,6 +425,80 @@ fn demo(error: &DemoError) -> Verdict {
         | DemoError::Command { .. }
         | DemoError::NotSeen { .. }
         | DemoError::Unwritten(_) => of(Code::Internal),
+    }
+}
+
+fn identity(error: &IdentityError) -> Verdict {
+    let of = |code| Verdict::of(code, error);
+    match error {
+        IdentityError::Place(_) => of(Code::Usage).hint("name a directory with `--identity DIR`"),
+        IdentityError::Read { source, .. } => of(match source.kind() {
+            io::ErrorKind::PermissionDenied => Code::Denied,
+            _ => Code::Usage,
+        })
+        .hint("name a file that this account may read; `-` is standard input"),
+        IdentityError::TooLarge { .. } => {
+            of(Code::TooLarge).hint("name the request, the answer or the roots themselves")
+        }
+        IdentityError::Home(error) => home(error),
+    }
+}
+
+fn home(error: &identity::HomeError) -> Verdict {
+    use identity::{FileFault, HomeError, IssueError, KeyError, Untrusted};
+    let of = |code| Verdict::of(code, error);
+    match error {
+        HomeError::Disk(error) => of(disk(error)).hint("`--identity DIR` names another directory"),
+        HomeError::Exposed { path, .. } => of(Code::Denied).hint(format!(
+            "if nobody has read it: chmod 600 {}; else make new keys with `fettle identity rotate`",
+            path.display()
+        )),
+        HomeError::File { source: FileFault::Key(KeyError::Encrypted | KeyError::Passphrase), .. } => {
+            of(Code::Denied).hint("name the file with the passphrase: `--passphrase-file FILE`")
+        }
+        HomeError::File { source: FileFault::Untrusted(Untrusted::Expired { .. }), .. } => of(Code::Denied)
+            .hint("ask for the name anew: `fettle identity request`; or is the clock wrong?"),
+        HomeError::File { source: FileFault::Untrusted(Untrusted::NotYet { .. }), .. } => {
+            of(Code::Denied).hint("is the clock of this machine right?")
+        }
+        HomeError::File { .. } => {
+            of(Code::Damaged).hint("put the file back as it was, or ask for the name anew")
+        }
+        HomeError::Taken { .. } => {
+            of(Code::WrongState).hint("name another directory with `--identity DIR`")
+        }
+        HomeError::Nobody { .. } => of(Code::NotFound).hint(
+            "`fettle identity init NAME` founds a trust domain, `fettle identity request` asks for a name",
+        ),
+        HomeError::OtherDomain { .. } => {
+            of(Code::WrongState).hint("name another directory with `--identity DIR`")
+        }
+        HomeError::MayNotExtend { .. } => of(Code::Denied).hint(
+            "have it given that right: `fettle identity request --may-extend`, and the same word with `extend`",
+        ),
+        HomeError::NoRootKey { dir, .. } => {
+            of(Code::Denied).hint(format!("bring root.pem back to {}", dir.display()))
+        }
+        HomeError::NoNextRoot { .. } => {
+            of(Code::WrongState).hint("first `fettle identity rotate --root begin`")
+        }
+        HomeError::NotAsked { .. } => {
+            of(Code::WrongState).hint("`fettle identity request` asks; the answer is for that request")
+        }
+        HomeError::OtherRoot(_) => of(Code::Denied).hint(
+            "if that root is to be trusted here: `fettle identity trust FILE` with its roots.pem",
+        ),
+        HomeError::Request(_) | HomeError::Requests(_) => {
+            of(Code::Usage).hint("name the file that `fettle identity request` printed")
+        }
+        HomeError::NoSigningKey => of(Code::Usage).hint("leave `--may-extend` away, or have it asked for"),
+        HomeError::Issue(IssueError::NotExtended { prefix, .. }) => {
+            of(Code::Denied).hint(format!("give a name that begins with `{prefix}/`"))
+        }
+        HomeError::Issue(IssueError::NotValid { .. } | IssueError::TooDeep { .. }) => {
+            of(Code::Denied).hint("`fettle identity show` says who may name whom, and until when")
+        }
+        HomeError::Issue(_) | HomeError::Key(_) | HomeError::Record(_) => of(Code::Internal),
     }
 }
 

@@ -44,6 +44,11 @@ impl Surroundings {
         Ok(self.data()?.join("node"))
     }
 
+    /// The keys of this account.
+    pub(crate) fn identity(&self) -> Result<PathBuf, NoPlace> {
+        Ok(self.data()?.join("identity"))
+    }
+
     /// Is this the account that may do everything?
     pub(crate) fn is_root(&self) -> bool {
         self.is_root

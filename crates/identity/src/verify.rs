@@ -132,6 +132,14 @@ impl Roots {
         self.roots.iter().map(|root| &root.der)
     }
 
+    /// Their certificates, whose roots they are, and until when they hold.
+    pub fn all(&self) -> impl Iterator<Item = (&[u8], TrustDomain, Timestamp)> {
+        self.roots.iter().map(|root| {
+            let Signing { prefix, not_after, .. } = &root.signing;
+            (root.der.as_ref(), prefix.trust_domain(), *not_after)
+        })
+    }
+
     /// Is nobody trusted?
     pub fn is_empty(&self) -> bool {
         self.roots.is_empty()

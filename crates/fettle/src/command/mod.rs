@@ -4,6 +4,7 @@
 mod app;
 pub(crate) mod daemon;
 pub(crate) mod demo;
+pub(crate) mod identity;
 mod install;
 mod instance;
 mod logs;
@@ -87,6 +88,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Logs(args) => logs::logs(context, args).await,
         Command::Operation(command) => operation::operation(context, command).await,
         Command::Store(command) => store::store(context, command).await,
+        Command::Identity(args) => identity::identity(context, args),
         Command::Sample(args) => Ok(Exit::Sample(sample::run(args).await?)),
     }
 }

@@ -8,6 +8,7 @@
 
 mod applications;
 mod harness;
+mod identity;
 mod notify;
 mod objects;
 mod sample;

@@ -7,12 +7,13 @@
 use std::path::Path;
 
 use model::Timestamp;
-use model::identity::TrustDomain;
+use model::identity::{Principal, TrustDomain};
 
-use super::{Home, HomeError, Identity, NEXT, ROOT};
+use super::{Home, HomeError, LEAF, NEXT, ROOT};
+use crate::certificate::Leaf;
 use crate::issue::Issuer;
 use crate::key::Key;
-use crate::verify::Roots;
+use crate::verify::{Roots, verify};
 
 /// What a rotation came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +30,9 @@ impl Home {
     /// # Errors
     /// See [`HomeError`].
     pub fn rotate_leaf(&self, now: Timestamp) -> Result<Rotated, HomeError> {
-        let identity = self.somebody(now)?;
-        let name = &identity.who.leaf.principal;
-        match self.issuer_of_itself(name)? {
-            Some(issuer) => self.name_itself(&issuer, name, now).map(|()| Rotated::Done),
+        let name = self.own_name()?;
+        match self.issuer_of_itself(&name)? {
+            Some(issuer) => self.name_itself(&issuer, &name, now).map(|()| Rotated::Done),
             None => self.request(self.issuer()?.is_some()).map(Rotated::Asked),
         }
     }
@@ -42,7 +42,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::MayNotExtend`]; see [`HomeError`].
     pub fn rotate_signing(&self, now: Timestamp) -> Result<Rotated, HomeError> {
-        let name = self.somebody(now)?.who.leaf.principal;
+        let name = self.own_name()?;
         let own = self.issuer()?.ok_or_else(|| HomeError::MayNotExtend { name: name.clone() })?;
         if !own.prefix().may_name(&name) {
             return self.request(true).map(Rotated::Asked);
@@ -56,7 +56,7 @@ impl Home {
     /// # Errors
     /// See [`HomeError`].
     pub fn begin_root(&self, now: Timestamp) -> Result<(), HomeError> {
-        let domain = self.somebody(now)?.who.leaf.principal.trust_domain();
+        let domain = self.own_name()?.trust_domain();
         let next = match self.issuer_in(NEXT)? {
             Some(next) => next,
             None => {
@@ -75,7 +75,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::NoNextRoot`]; see [`HomeError`].
     pub fn switch_root(&self, now: Timestamp) -> Result<(), HomeError> {
-        let name = self.somebody(now)?.who.leaf.principal;
+        let name = self.own_name()?;
         let domain = name.trust_domain();
         // What a crash left between the steps: the new root is in use already, and next.pem still there.
         let next = self.issuer_in(NEXT)?.ok_or(HomeError::NoNextRoot { domain })?;
@@ -90,16 +90,16 @@ impl Home {
     /// # Errors
     /// [`HomeError::NoRootKey`]; see [`HomeError`].
     pub fn finish_root(&self, now: Timestamp) -> Result<(), HomeError> {
-        let domain = self.somebody(now)?.who.leaf.principal.trust_domain();
+        let domain = self.own_name()?.trust_domain();
         let root = self.root(&domain)?;
         let trusted = self.roots()?;
         let others = trusted.without_domain(&domain).cloned();
         let all = others.chain(root.chain().iter().cloned());
         let left = Roots::new(all).map_err(crate::issue::IssueError::from)?;
         // Whoever it is by the roots that are left: nobody locks itself out.
-        let identity = self.somebody(now)?;
-        crate::verify::verify(&left, &identity.chain[0], &identity.chain[1..], now)
-            .map_err(HomeError::OtherRoot)?;
+        let (_, chain) = self.keyed(LEAF)?.ok_or_else(|| self.nobody())?;
+        let (leaf, above) = chain.split_first().ok_or_else(|| self.nobody())?;
+        verify(&left, leaf, above, now).map_err(HomeError::OtherRoot)?;
         self.trust(&left)
     }
 
@@ -108,7 +108,11 @@ impl Home {
         self.issuer_in(ROOT)?.ok_or(HomeError::NoRootKey { domain: domain.clone(), dir })
     }
 
-    fn somebody(&self, now: Timestamp) -> Result<Identity, HomeError> {
-        self.identity(now)?.ok_or_else(|| self.nobody())
+    /// The name that it has, or had until a moment ago: what has expired is what a rotation is for.
+    fn own_name(&self) -> Result<Principal, HomeError> {
+        let (_, chain) = self.keyed(LEAF)?.ok_or_else(|| self.nobody())?;
+        let leaf = chain.first().ok_or_else(|| self.nobody())?;
+        let leaf = Leaf::read(leaf).map_err(|error| self.fault(LEAF, error.into()))?;
+        Ok(leaf.principal)
     }
 }

@@ -175,6 +175,22 @@ fn behind_a_passphrase_no_key_is_readable_and_everything_else_goes_on() {
 }
 
 #[test]
+fn a_name_that_has_expired_is_renewed_as_one_that_has_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let admin = founded(&dir.path().join("admin"));
+    let alice = joined(&dir.path().join("alice"), &admin, "acme/alice", false);
+    let then = later(40);
+    assert!(admin.identity(then).is_err() && alice.identity(then).is_err());
+    assert_eq!(admin.rotate_leaf(then).unwrap(), Rotated::Done);
+    let Rotated::Asked(request) = alice.rotate_leaf(then).unwrap() else { panic!("asked") };
+    let answer = admin.extend(&request, &wish("acme/alice", false), then).unwrap();
+    alice.accept(&answer, then).unwrap();
+    for home in [&admin, &alice] {
+        assert!(home.identity(then).unwrap().is_some());
+    }
+}
+
+#[test]
 fn leaf_signing_certificate_and_root_are_renewed_and_nobody_is_locked_out_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
     let admin = founded(&dir.path().join("admin"));

@@ -41,6 +41,10 @@ golden! {
     a_line_of_a_plan_reads_as_its_golden_body: PlanLine = "plan-line.json";
     a_question_for_a_plan_reads_as_its_golden_body: UpdatePlanRequest = "update-plan-request.json";
     an_error_reads_as_its_golden_body: ErrorBody = "error.json";
+    an_identity_reads_as_its_golden_body: IdentityBody = "identity.json";
+    a_request_for_a_name_reads_as_its_golden_body: RequestBody = "identity-request.json";
+    an_answer_with_a_name_reads_as_its_golden_body: AnswerBody = "identity-answer.json";
+    a_line_of_names_reads_as_its_golden_body: IssuedLine = "issued-line.json";
     a_status_reads_as_its_golden_body: StatusBody = "status.json";
 }
 

@@ -3,6 +3,7 @@
 //! is written out by hand beside each body, so that neither side changes the other by accident.
 
 mod application;
+mod identity;
 mod node;
 mod object;
 mod plan;
@@ -14,6 +15,7 @@ pub use application::{
     ApplicationLine, EnvelopeBody, InvalidEnvelope, MatchQuery, PinBody, ProgramBody,
     PublishedBody, RestartBody, RestartWord, ShowBody, ShowQuery, VersionLine, VersionRequest,
 };
+pub use identity::{AnswerBody, IdentityBody, IssuedLine, RequestBody, RootBody};
 pub use node::{
     CreateRequest, DeleteRequest, ExitBody, InstallRequest, InstallationBody, InstalledBody,
     InstanceBody, LogLine, LogStream, LogsQuery, NameRequest, OperationBody, OperationKind,

@@ -2,12 +2,15 @@
 //! `--help`. Owns nothing else: names stay text here and are parsed by the command that takes them, so
 //! that an illegal one is a `bad-name` and not a wrong usage.
 
+mod identity;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use model::{ByteSize, Span, Timestamp};
 
+pub(crate) use self::identity::{IdentityArgs, IdentityCommand, RootStep};
 use crate::settings::{NodeSettings, ServerSettings};
 
 /// Ships programs and packages to machines and keeps them running there.
@@ -91,6 +94,8 @@ pub(crate) enum Command {
     /// Look after the content that the node keeps
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Who this account is, and whom it names
+    Identity(IdentityArgs),
     /// The program of the demo's sample application
     #[command(name = "__sample", hide = true)]
     Sample(SampleArgs),
