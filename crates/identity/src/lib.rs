@@ -11,6 +11,7 @@ mod home;
 mod issue;
 mod key;
 mod pem;
+pub mod tls;
 mod verify;
 
 pub use certificate::{Leaf, Malformed, Signing};

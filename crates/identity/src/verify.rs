@@ -40,6 +40,9 @@ pub struct Verified {
 /// Why somebody is nobody to us.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
+    /// There is no certificate.
+    #[error("it shows no certificate")]
+    Nothing,
     /// The leaf says nothing to us.
     #[error("its certificate says nothing to fettle")]
     Leaf(#[source] Malformed),

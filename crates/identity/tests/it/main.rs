@@ -6,4 +6,5 @@ mod chains;
 mod crash;
 mod home;
 mod openssl;
+mod tls;
 mod world;

@@ -9,11 +9,12 @@ use rustls::pki_types::CertificateDer;
 
 pub(crate) type Chain = Vec<CertificateDer<'static>>;
 
-/// A little after the clock, so that what openssl dates by it holds already.
+/// A little after the clock, so that what openssl dates by it holds already, and so little that what holds from
+/// five minutes before on holds for TLS, which goes by the clock.
 pub(crate) static NOW: LazyLock<Timestamp> = LazyLock::new(|| {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     // Certificates know whole seconds.
-    Timestamp::from_millis(i64::try_from(since.as_secs()).unwrap() * 1000 + 600_000)
+    Timestamp::from_millis(i64::try_from(since.as_secs()).unwrap() * 1000 + 240_000)
 });
 pub(crate) const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
