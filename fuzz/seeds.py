@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Makes the inputs that the fuzzers begin with: small archives by real tools, and hostile ones.
 
-    fuzz/seeds.py        writes fuzz/seeds/<target>/ anew (GNU tar, bsdtar, zip, bzip2, xz, zstd)
+    fuzz/seeds.py        writes fuzz/seeds/<target>/ anew (GNU tar, bsdtar, zip, bzip2, xz, zstd,
+                         openssl)
 
 `found-*` files are kept: a fuzzer found them, and they broke something once.
 """
@@ -13,7 +14,7 @@ TIME = 1_600_000_000
 
 
 def main():
-    for target in ("tar", "zip", "tree", "manifest", "application", "fields"):
+    for target in ("tar", "zip", "tree", "manifest", "application", "fields", "identity"):
         directory = os.path.join(SEEDS, target)
         os.makedirs(directory, exist_ok=True)
         for name in os.listdir(directory):
@@ -35,6 +36,7 @@ def main():
     manifests()
     applications()
     fields()
+    identity()
 
 
 def save(target, name, data):
@@ -307,6 +309,41 @@ def fields():
     }
     for name, text in texts.items():
         save("fields", name, text.encode())
+
+
+def identity():
+    """A root, a signing certificate and leaves, as docs/identity.md has them; and some that say too much."""
+    oid = "2.25.4871365920773041657"
+    usage = f"extendedKeyUsage={oid}.2"
+    authority = f"basicConstraints=critical,CA:true\nkeyUsage=keyCertSign\n{usage}"
+    with tempfile.TemporaryDirectory() as place:
+        def openssl(*words):
+            run = subprocess.run(["openssl", *words], cwd=place, check=True, capture_output=True)
+            return run.stdout
+        def make(name, extensions, by=None):
+            with open(os.path.join(place, name + ".ext"), "w") as file:
+                file.write(f"[x]\n{extensions}\n")
+            openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", name + ".key")
+            openssl("req", "-new", "-key", name + ".key", "-subj", f"/CN={name}", "-out", name + ".csr")
+            signer = ["-CA", by + ".pem", "-CAkey", by + ".key", "-CAcreateserial"] if by else ["-signkey", name + ".key"]
+            openssl("x509", "-req", "-in", name + ".csr", *signer, "-days", "30000", "-extfile", name + ".ext",
+                    "-extensions", "x", "-out", name + ".pem")
+            der = openssl("x509", "-in", name + ".pem", "-outform", "DER")
+            save("identity", name, der)
+            return open(os.path.join(place, name + ".pem")).read()
+        def named(uri):
+            return f"subjectAltName={uri}\n{usage}"
+        root = make("root", f"{authority}\n{oid}.1=ASN1:UTF8String:acme")
+        alice = make("alice-signing", f"{authority}\n{oid}.1=ASN1:UTF8String:acme/alice", "root")
+        leaf = make("alice", named("URI:spiffe://acme/alice"), "root")
+        laptop = make("laptop", named("URI:spiffe://acme/alice/laptop"), "alice-signing")
+        make("two-names", named("URI:spiffe://acme/alice,URI:spiffe://acme/admin"), "root")
+        make("climbing", named("URI:spiffe://acme/../admin"), "root")
+        make("too-much", named("URI:spiffe://acme/admin"), "alice-signing")
+        make("with-a-name", f"{authority}\n{oid}.1=ASN1:UTF8String:acme/x\n{named('URI:spiffe://acme/x')}", "root")
+        request = open(os.path.join(place, "laptop.csr")).read()
+        save("identity", "chain", (laptop + leaf + alice + root).encode())
+        save("identity", "request", f"for people\n{request}".encode())
 
 
 if __name__ == "__main__":

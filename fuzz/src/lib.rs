@@ -5,6 +5,7 @@
 
 mod application;
 mod fields;
+mod identity;
 mod links;
 mod manifest;
 mod tar;
@@ -13,6 +14,7 @@ mod zip;
 
 pub use application::application;
 pub use fields::fields;
+pub use identity::identity;
 pub use manifest::manifest;
 pub use tar::tar;
 pub use tree::tree;
