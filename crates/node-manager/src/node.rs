@@ -18,6 +18,7 @@ use durable::{Disk, DiskError};
 use futures_util::stream::{self, StreamExt as _};
 use launcher::Way;
 use model::{Caller, Digest, InstallationId, InstanceId, OperationId, Policy, Timestamp, Title};
+use tokio::sync::watch;
 use unpacker::Unpacker;
 use wire::serve::{Service, blocking};
 use wire::v1::{EnforcedBody, InstallationBody, OriginBody, OverridesBody};
@@ -113,6 +114,8 @@ pub(crate) struct Core {
     /// Held by whoever collects, checks or mends the store.
     pub(crate) store_work: Locks<WholeStore>,
     pub(crate) collection_is_due: AtomicBool,
+    /// Is what the start left for later done?
+    looked_after: watch::Sender<bool>,
     instance_locks: Locks<InstanceId>,
     connection: Option<Connection>,
     /// What it takes to own an instance. It has the lock of the tree: held by whatever may still change it,
@@ -191,6 +194,7 @@ impl Node {
             title_lock: tokio::sync::Mutex::default(),
             store_work: Locks::default(),
             collection_is_due: AtomicBool::default(),
+            looked_after: watch::Sender::default(),
             instance_locks: Locks::default(),
             instances: RwLock::default(),
             updating: Mutex::default(),
@@ -215,6 +219,13 @@ impl Node {
         operation::resume(&core);
         tokio::spawn(look_after(Arc::downgrade(&core), running));
         Ok(Node { core })
+    }
+
+    /// Waits until what the start left for later is done: logs over their budget, garbage. For whoever looks
+    /// at the tree from outside.
+    pub fn looked_after(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut done = self.core.looked_after.subscribe();
+        async move { drop(done.wait_for(|done| *done).await) }
     }
 
     /// The routes of the node.
@@ -440,7 +451,8 @@ async fn look_after(core: Weak<Core>, running: Vec<InstanceId>) {
     tokio::time::sleep(NOBODY_WAITS).await;
     let Some(core) = core.upgrade() else { return };
     running.iter().for_each(|id| core.logs.watch(id));
-    operation::collect_soon(&core);
+    operation::collect_in_background(&core).await;
+    core.looked_after.send_replace(true);
 }
 
 impl<'a> Updating<'a> {

@@ -16,5 +16,5 @@ mod work;
 
 pub(crate) use foresight::{of_install, of_updates};
 pub(crate) use journal::{Entry, Journal, JournalError};
-pub(crate) use store::{collect_soon, garbage};
+pub(crate) use store::{collect_in_background, garbage};
 pub(crate) use work::{resume, run};

@@ -36,35 +36,33 @@ pub(super) async fn with_reclaimable(core: &Arc<Core>, shortage: Shortage) -> Sh
     Shortage { reclaimable, ..shortage }
 }
 
-/// Collects in the background. Whoever asks while it is due and has not begun is served by the same run.
+/// [`collect_in_background`], without waiting for it.
 pub(crate) fn collect_soon(core: &Arc<Core>) {
+    let core = core.clone();
+    tokio::spawn(async move { collect_in_background(&core).await });
+}
+
+/// Collects when nobody else works on the store. Whoever asks while it is due and has not begun is served by
+/// the same run, and does not wait for it.
+pub(crate) async fn collect_in_background(core: &Arc<Core>) {
     if core.collection_is_due.swap(true, Ordering::AcqRel) {
         return;
     }
-    let core = core.clone();
-    tokio::spawn(async move {
-        let _store = core.store_work.lock(&WholeStore, &Background("a collection")).await;
-        core.collection_is_due.store(false, Ordering::Release);
-        match collect(&core).await {
-            Ok(CollectedBody { bytes, blobs, trees, partial })
-                if bytes + blobs + trees + partial > 0 =>
-            {
-                tracing::info!(
-                    bytes,
-                    blobs,
-                    trees,
-                    partial,
-                    "collected what nothing needs any more"
-                );
-            }
-            Ok(_) => tracing::info!("there was nothing to collect"),
-            Err(error) => {
-                let error = Failure::from(error).to_body();
-                let why = error.causes.join(": ");
-                tracing::warn!(error = error.message, why, "nothing is collected");
-            }
+    let _store = core.store_work.lock(&WholeStore, &Background("a collection")).await;
+    core.collection_is_due.store(false, Ordering::Release);
+    match collect(core).await {
+        Ok(CollectedBody { bytes, blobs, trees, partial })
+            if bytes + blobs + trees + partial > 0 =>
+        {
+            tracing::info!(bytes, blobs, trees, partial, "collected what nothing needs any more");
         }
-    });
+        Ok(_) => tracing::info!("there was nothing to collect"),
+        Err(error) => {
+            let error = Failure::from(error).to_body();
+            let why = error.causes.join(": ");
+            tracing::warn!(error = error.message, why, "nothing is collected");
+        }
+    }
 }
 
 async fn collect(core: &Arc<Core>) -> Result<CollectedBody, RootsError> {

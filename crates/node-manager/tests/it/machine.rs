@@ -9,6 +9,7 @@ use model::{InstallationId, InstanceId, OperationId};
 use node_manager::{Config, Node, OpenError, Starter};
 use rustix::process::{Pid, Signal};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use wire::ErrorBody;
 use wire::serve::{Address, Listener, serve};
 use wire::v1::{
@@ -24,6 +25,7 @@ pub struct Machine {
     pub config: Config,
     pub node: Connection,
     runtime: Option<Runtime>,
+    looked_after: Option<JoinHandle<()>>,
 }
 
 /// A machine with an instance of an application like this, which is not started, and the server that it came
@@ -71,7 +73,7 @@ impl Machine {
     pub fn off(root: &Path, server: &str) -> Machine {
         let config = config(root, server);
         let node = connect_to(root);
-        Machine { root: root.to_owned(), config, node, runtime: None }
+        Machine { root: root.to_owned(), config, node, runtime: None, looked_after: None }
     }
 
     pub async fn turn_on(&mut self) {
@@ -110,17 +112,26 @@ impl Machine {
         let opened = runtime.spawn(async move {
             let node = opening.await?;
             let listener = Listener::bind(&address).await.unwrap();
+            let looked_after = tokio::spawn(node.looked_after());
             tokio::spawn(async move {
                 serve(listener, node.service(), std::future::pending()).await;
                 drop(node);
             });
-            Ok(())
+            Ok(looked_after)
         });
-        let opened = opened.await.unwrap();
+        let opened = opened.await.unwrap().map(|done| self.looked_after = Some(done));
         // No connection to the manager before this one is used again.
         self.node = connect_to(&self.root);
         self.runtime = Some(runtime);
         opened
+    }
+
+    /// Waits until what the start left for later is done: what is put into the store from now on stays there
+    /// until somebody asks for a collection.
+    pub async fn is_at_rest(&mut self) {
+        if let Some(done) = self.looked_after.take() {
+            done.await.unwrap();
+        }
     }
 
     /// Ends the manager in the middle of whatever it does.

@@ -112,6 +112,7 @@ async fn what_does_not_fit_is_refused_first_and_told_what_a_clean_up_would_free(
     assert_eq!(machine.node.node().garbage().await.unwrap().next_line().await.unwrap(), None);
     nothing_was_written(&machine.root);
     // With garbage on the disk the refusal says what removing it gives.
+    machine.is_at_rest().await;
     let (blob, ..) = crate::store::litter(&machine.root);
     let error = machine.refused(Change::Install(install("giant"))).await;
     let sum: u64 = garbage(&machine).await.iter().map(|line| line.bytes).sum();

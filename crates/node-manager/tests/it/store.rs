@@ -134,10 +134,11 @@ async fn what_versions_and_instances_of_any_age_use_stays() {
 async fn a_dry_run_lists_what_goes_with_its_size_and_changes_nothing() {
     let world = World::start().await;
     publish(&world, "a", "1.0.0", &[&noise(9_000, 1)]).await;
-    let machine = Machine::start(&world).await;
+    let mut machine = Machine::start(&world).await;
     machine.install(install("a")).await;
     collect(&machine).await;
     assert_eq!(garbage(&machine).await, []);
+    machine.is_at_rest().await;
     let (blob, tree, partial) = litter(&machine.root);
     let lines = garbage(&machine).await;
     let kinds: Vec<GarbageKind> = lines.iter().map(|line| line.kind).collect();
@@ -181,6 +182,7 @@ async fn what_an_operation_counts_on_stays_also_while_nothing_links_to_it() {
     cable.hold_after(1_500_000);
     machine.node.node().submit(id, &Change::Install(install("a"))).await.unwrap();
     cable.was_spent().await;
+    machine.is_at_rest().await;
     let (blob, tree, partial) = litter(&machine.root);
     let there = || has(&machine, &pins[0]) == (true, true);
     eventually("the first package is there", there).await;
@@ -247,6 +249,7 @@ async fn damage_stops_the_collection_and_is_named() {
     let id = machine.install(install("a")).await.installation;
     let version = machine.installation_dir(&id).join("1-1.0.0");
     collect(&machine).await;
+    machine.is_at_rest().await;
     let (blob, ..) = litter(&machine.root);
     let refused = async |machine: &Machine, names: &str| {
         let error = machine.refused(gc()).await;
