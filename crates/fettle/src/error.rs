@@ -449,6 +449,15 @@ fn home(error: &identity::HomeError) -> Verdict {
     let of = |code| Verdict::of(code, error);
     match error {
         HomeError::Disk(error) => of(disk(error)).hint("`--identity DIR` names another directory"),
+        HomeError::Foreign { .. } => {
+            of(Code::Usage).hint("name an empty or a new directory with `--identity DIR`")
+        }
+        HomeError::Busy { .. } => of(Code::Busy).hint("repeat the command in a moment"),
+        HomeError::List { source, .. } => of(match source.kind() {
+            io::ErrorKind::PermissionDenied => Code::Denied,
+            _ => Code::Internal,
+        })
+        .hint("`--identity DIR` names another directory"),
         HomeError::Exposed { path, .. } => of(Code::Denied).hint(format!(
             "if nobody has read it: chmod 600 {}; else make new keys with `fettle identity rotate`",
             path.display()

@@ -74,7 +74,7 @@ pub(crate) fn identity(context: &Context, args: &IdentityArgs) -> Result<Exit, F
             Ok(Exit::Done)
         }
         IdentityCommand::Extend { request, name, may_extend, lifetime } => {
-            let home = there(&dir, passphrase)?;
+            let home = there(&dir, Home::change(&dir, passphrase))?;
             let name = parse(name)?;
             let lifetime = lifetime.map_or(LEAF, model::Span::as_duration);
             let wish = Wish { name, may_extend: *may_extend, lifetime };
@@ -85,7 +85,7 @@ pub(crate) fn identity(context: &Context, args: &IdentityArgs) -> Result<Exit, F
             Ok(Exit::Done)
         }
         IdentityCommand::Accept { answer } => {
-            let home = there(&dir, passphrase)?;
+            let home = there(&dir, Home::change(&dir, passphrase))?;
             let is_first = home.roots().map_err(IdentityError::from)?.is_empty();
             home.accept(&text(answer)?, now).map_err(IdentityError::from)?;
             if is_first {
@@ -98,9 +98,10 @@ pub(crate) fn identity(context: &Context, args: &IdentityArgs) -> Result<Exit, F
             home.trust_also(&text(roots)?).map_err(IdentityError::from)?;
             show(context, &home, now)
         }
-        IdentityCommand::Show => show(context, &there(&dir, passphrase)?, now),
+        IdentityCommand::Show => show(context, &there(&dir, Home::look(&dir, passphrase))?, now),
         IdentityCommand::List => {
-            let issued = there(&dir, passphrase)?.issued().map_err(IdentityError::from)?;
+            let home = there(&dir, Home::look(&dir, passphrase))?;
+            let issued = home.issued().map_err(IdentityError::from)?;
             let lines: Vec<IssuedLine> = issued.into_iter().map(line).collect();
             if lines.is_empty() {
                 output.say("no name was given from here");
@@ -109,7 +110,7 @@ pub(crate) fn identity(context: &Context, args: &IdentityArgs) -> Result<Exit, F
             Ok(Exit::Done)
         }
         IdentityCommand::Rotate { signing, root } => {
-            let home = there(&dir, passphrase)?;
+            let home = there(&dir, Home::change(&dir, passphrase))?;
             let rotated = match (root, signing) {
                 (Some(RootStep::Begin), _) => home.begin_root(now).map(|()| Rotated::Done),
                 (Some(RootStep::Switch), _) => home.switch_root(now).map(|()| Rotated::Done),
@@ -235,9 +236,8 @@ fn table(lines: &[IssuedLine]) -> Table {
     table
 }
 
-fn there(dir: &Path, passphrase: Option<String>) -> Result<Home, IdentityError> {
-    let nobody = || HomeError::Nobody { dir: dir.to_owned() };
-    Ok(Home::open(dir, passphrase)?.ok_or_else(nobody)?)
+fn there(dir: &Path, found: Result<Option<Home>, HomeError>) -> Result<Home, IdentityError> {
+    Ok(found?.ok_or_else(|| HomeError::Nobody { dir: dir.to_owned() })?)
 }
 
 /// The first line of a file; an editor ends it with a line feed.

@@ -9,6 +9,7 @@
 //! pending.pem    keys that were asked for to be certified                     mode 0600
 //! roots.pem      the certificates of the roots that are trusted
 //! issued/        what was given to others, a record each
+//! lock           held by whoever changes something
 //! ```
 //!
 //! A key and its certificate are one file, so that they change together. Each change is one `replace`; a
@@ -19,10 +20,11 @@ mod extend;
 mod found;
 mod rotate;
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use durable::record::{self, Record};
-use durable::{Disk, DiskError, Kind};
+use durable::{Disk, DiskError, Kind, Lock, LockMode};
 use model::Timestamp;
 use model::identity::{Prefix, Principal, TrustDomain};
 use rustls::pki_types::CertificateDer;
@@ -42,6 +44,8 @@ pub use self::rotate::Rotated;
 pub struct Home {
     disk: Disk,
     passphrase: Option<String>,
+    /// Held by whoever changes it.
+    _lock: Option<Lock>,
 }
 
 /// Who somebody is, with the key that shows it.
@@ -76,6 +80,28 @@ pub enum HomeError {
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The directory holds something else: nothing of ours belongs into it.
+    #[error("{dir} is no directory of an identity, and not empty: `{entry}` is in it")]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// One of the things that lie there.
+        entry: String,
+    },
+    /// Somebody else changes it just now.
+    #[error("another command is changing the identity in {dir}")]
+    Busy {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The directory cannot be looked at.
+    #[error("cannot list {dir}")]
+    List {
+        /// The directory.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// Others may read keys.
     #[error("{path} holds a key, and others than its owner may read it (mode {mode:04o})")]
     Exposed {
@@ -199,28 +225,52 @@ impl Record for Issued {
 }
 
 impl Home {
-    /// The directory, made if it is not there.
+    /// The directory, to be changed; made if it is not there.
     ///
     /// # Errors
-    /// [`HomeError::Disk`].
+    /// [`HomeError::Foreign`], [`HomeError::Busy`], [`HomeError::Disk`].
     pub fn create(dir: &Path, passphrase: Option<String>) -> Result<Home, HomeError> {
-        Ok(Home { disk: Disk::create(dir)?, passphrase })
+        if let Some(entry) = foreign(dir)? {
+            return Err(HomeError::Foreign { dir: dir.to_owned(), entry });
+        }
+        Home::on(Disk::create(dir)?, passphrase)
     }
 
-    /// The directory, if there is one.
+    /// A disk, to be changed.
     ///
     /// # Errors
-    /// [`HomeError::Disk`].
-    pub fn open(dir: &Path, passphrase: Option<String>) -> Result<Option<Home>, HomeError> {
-        match dir.is_dir() {
-            true => Ok(Some(Home { disk: Disk::open(dir)?, passphrase })),
+    /// [`HomeError::Busy`], [`HomeError::Disk`].
+    pub fn on(disk: Disk, passphrase: Option<String>) -> Result<Home, HomeError> {
+        // It lasts before anything else is there: by it the directory is known as ours.
+        disk.create_new(Path::new(LOCK), b"", PRIVATE)?;
+        let lock = disk.try_lock(Path::new(LOCK), LockMode::Exclusive)?;
+        let lock = lock.ok_or_else(|| HomeError::Busy { dir: disk.root().to_owned() })?;
+        // What a crash left there may be a key.
+        disk.empty_staging()?;
+        disk.empty_trash()?;
+        Ok(Home { disk, passphrase, _lock: Some(lock) })
+    }
+
+    /// The directory, to be changed, if there is one.
+    ///
+    /// # Errors
+    /// [`HomeError::Busy`], [`HomeError::Disk`].
+    pub fn change(dir: &Path, passphrase: Option<String>) -> Result<Option<Home>, HomeError> {
+        match dir.join(LOCK).is_file() {
+            true => Home::create(dir, passphrase).map(Some),
             false => Ok(None),
         }
     }
 
-    /// On a disk that was opened before.
-    pub fn on(disk: Disk, passphrase: Option<String>) -> Home {
-        Home { disk, passphrase }
+    /// The directory, to be looked at, if there is one: also while somebody changes it.
+    ///
+    /// # Errors
+    /// [`HomeError::Disk`].
+    pub fn look(dir: &Path, passphrase: Option<String>) -> Result<Option<Home>, HomeError> {
+        match dir.join(LOCK).is_file() {
+            true => Ok(Some(Home { disk: Disk::open(dir)?, passphrase, _lock: None })),
+            false => Ok(None),
+        }
     }
 
     /// Where it is.
@@ -371,6 +421,39 @@ impl Home {
     }
 }
 
+/// Something in a directory that is not ours: one is ours that has our lock, or nothing but what a creation
+/// that was cut off leaves.
+fn foreign(dir: &Path) -> Result<Option<String>, HomeError> {
+    let list = |source| HomeError::List { dir: dir.to_owned(), source };
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        // Not there yet, or no directory: making one says why.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(list(error)),
+    };
+    // The first thing that is made aside is the lock, which is empty.
+    let is_empty = |dir: &Path| {
+        let is_nothing = |entry: io::Result<std::fs::DirEntry>| {
+            let facts = entry.and_then(|entry| entry.metadata());
+            facts.is_ok_and(|facts| facts.is_file() && facts.len() == 0)
+        };
+        std::fs::read_dir(dir).is_ok_and(|mut entries| entries.all(is_nothing))
+    };
+    let mut other = None;
+    for entry in entries {
+        let entry = entry.map_err(list)?;
+        match entry.file_name().to_str() {
+            Some(LOCK) => return Ok(None),
+            Some("staging" | "trash") if is_empty(&entry.path()) => {}
+            name => other = Some(name.unwrap_or("?").to_owned()),
+        }
+    }
+    Ok(other)
+}
+
+const LOCK: &str = "lock";
 const LEAF: &str = "leaf.pem";
 const SIGNING: &str = "signing.pem";
 const ROOT: &str = "root.pem";

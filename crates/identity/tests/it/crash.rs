@@ -7,7 +7,7 @@ use durable::Disk;
 use durable::faults::{PowerCut, Recorder, Script};
 use identity::{Home, HomeError};
 
-use crate::home::{at, founded, name, wish};
+use crate::home::{at, founded, name, unlocked, wish};
 use crate::world::*;
 
 /// A change of a directory that lies ready, and what is true after it.
@@ -109,7 +109,8 @@ fn a_kill_at_any_operation_leaves_who_it_was_and_the_command_can_be_given_again(
             let dir = scratch.path().join("identity");
             let given = (case.prepare)(&dir);
             let recorder = Recorder::new(scratch.path()).unwrap();
-            let home = Home::on(Disk::create_recorded(&dir, &recorder).unwrap(), None);
+            let open = || Home::on(Disk::create_recorded(&dir, &recorder).unwrap(), None);
+            let home = unlocked(open);
             recorder.play(Script::Kill { at });
             let outcome = (case.change)(&home, &given);
             let over = recorder.tried() <= at;
@@ -133,8 +134,9 @@ fn a_power_cut_at_any_operation_does_too() {
         let dir = scratch.path().join("identity");
         let given = (case.prepare)(&dir);
         let recorder = Recorder::new(scratch.path()).unwrap();
-        let home = Home::on(Disk::create_recorded(&dir, &recorder).unwrap(), None);
+        let home = unlocked(|| Home::on(Disk::create_recorded(&dir, &recorder).unwrap(), None));
         (case.change)(&home, &given).unwrap();
+        drop(home);
         let mut states = 0;
         for (prefix, state) in PowerCut::new(recorder.log(), 7, 2).states() {
             let left = tempfile::tempdir().unwrap();

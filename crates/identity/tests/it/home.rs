@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use identity::{FileFault, Home, HomeError, IssueError, KeyError, LEAF, Rotated, Untrusted, Wish};
 use model::Timestamp;
@@ -10,7 +11,19 @@ use model::Timestamp;
 use crate::world::*;
 
 pub(crate) fn at(dir: &Path) -> Home {
-    Home::create(dir, None).unwrap()
+    unlocked(|| Home::create(dir, None))
+}
+
+/// A process that another thread of this test is just forking may hold a lock until it executes its program:
+/// that is waited for.
+pub(crate) fn unlocked(open: impl Fn() -> Result<Home, HomeError>) -> Home {
+    for _ in 0..2000 {
+        match open() {
+            Err(HomeError::Busy { .. }) => std::thread::sleep(Duration::from_millis(5)),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("it stays locked");
 }
 
 pub(crate) fn name(home: &Home) -> String {
@@ -164,7 +177,7 @@ fn behind_a_passphrase_no_key_is_readable_and_everything_else_goes_on() {
     }
     assert_eq!(name(&sealed), "acme/admin");
     for (passphrase, fault) in [(None, KeyError::Encrypted), (Some("x"), KeyError::Passphrase)] {
-        let home = Home::open(dir.path(), passphrase.map(str::to_owned)).unwrap().unwrap();
+        let home = Home::look(dir.path(), passphrase.map(str::to_owned)).unwrap().unwrap();
         let refused = home.identity(*NOW);
         let is_it = matches!(
             &refused,
@@ -172,6 +185,29 @@ fn behind_a_passphrase_no_key_is_readable_and_everything_else_goes_on() {
         );
         assert!(is_it, "{refused:?}");
     }
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_left_alone_and_one_that_is_being_changed_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("letter"), "").unwrap();
+    let refused = Home::create(dir.path(), None);
+    assert!(
+        matches!(&refused, Err(HomeError::Foreign { entry, .. }) if entry == "letter"),
+        "{refused:?}"
+    );
+    assert!(Home::look(dir.path(), None).unwrap().is_none());
+    assert!(Home::change(dir.path(), None).unwrap().is_none());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made in it");
+    let own = dir.path().join("own");
+    let admin = founded(&own);
+    assert!(matches!(Home::change(&own, None), Err(HomeError::Busy { .. })));
+    assert_eq!(name(&Home::look(&own, None).unwrap().unwrap()), "acme/admin");
+    drop(admin);
+    // A key that a crash left half-way does not stay.
+    fs::write(own.join("staging/.1-1"), "-----BEGIN PRIVATE KEY-----").unwrap();
+    drop(unlocked(|| Ok(Home::change(&own, None)?.expect("it is there"))));
+    assert_eq!(fs::read_dir(own.join("staging")).unwrap().count(), 0);
 }
 
 #[test]
