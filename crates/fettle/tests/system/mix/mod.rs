@@ -108,6 +108,18 @@ fn mix(seed: u64, kills: bool, goes_on: &(dyn Fn(u32) -> bool + Sync)) -> String
                 keeper.check(field);
             });
         }
+        // Who waits for the verdict on a version that somebody stopped waits until somebody starts it: when the
+        // first have left, the last might wait for ever.
+        scope.spawn(|| {
+            while playing.load(Ordering::SeqCst) > 0 {
+                std::thread::sleep(Duration::from_millis(500));
+                if playing.load(Ordering::SeqCst) < CLIENTS + KEEPERS {
+                    for (title, _) in &manifests {
+                        field.give(&["start", &format!("{title}/**")]);
+                    }
+                }
+            }
+        });
         while kills && playing.load(Ordering::SeqCst) > 0 {
             std::thread::sleep(Duration::from_millis(100 + dice.below(900)));
             kills::kill(&field, &mut dice);
