@@ -497,7 +497,7 @@ fn home(error: &identity::HomeError) -> Verdict {
         HomeError::OtherRoot(_) => of(Code::Denied).hint(
             "if that root is to be trusted here: `fettle identity trust FILE` with its roots.pem",
         ),
-        HomeError::Request(_) | HomeError::Requests(_) => {
+        HomeError::Request(_) | HomeError::Requests(_) | HomeError::OneKey => {
             of(Code::Usage).hint("name the file that `fettle identity request` printed")
         }
         HomeError::NoSigningKey => of(Code::Usage).hint("leave `--may-extend` away, or have it asked for"),

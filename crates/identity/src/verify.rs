@@ -148,12 +148,12 @@ impl Roots {
         self.roots.is_empty()
     }
 
-    fn of(&self, anchor: &TrustAnchor<'_>) -> Option<&Root> {
-        let is_it = |root: &&Root| {
+    /// webpki knows a root by name and key alone, and several certificates may say the same of one key.
+    fn of(&self, anchor: &TrustAnchor<'_>) -> impl Iterator<Item = &Root> {
+        self.roots.iter().filter(|root| {
             root.anchor.subject == anchor.subject
                 && root.anchor.subject_public_key_info == anchor.subject_public_key_info
-        };
-        self.roots.iter().find(is_it)
+        })
     }
 }
 
@@ -173,7 +173,7 @@ pub fn verify(
     let end = EndEntityCert::try_from(leaf).map_err(|error| refusal(&error, now))?;
     // webpki asks for every path that it finds; the last refusal of ours says more than its "unknown issuer".
     let (verified, refused) = (RefCell::new(None), RefCell::new(None));
-    let judge = |path: &VerifiedPath<'_>| match judge(roots, &said, path, now) {
+    let judge = |path: &VerifiedPath<'_>| match judge_path(roots, &said, path, now) {
         Ok(who) => {
             verified.replace(Some(who));
             Ok(())
@@ -200,21 +200,36 @@ pub fn verify(
     }
 }
 
-/// The rule of ours, for one path whose signatures and dates hold.
-fn judge(
+/// The rule of ours, for one path whose signatures and dates hold: by any of the certificates of its root.
+fn judge_path(
     roots: &Roots,
     leaf: &Leaf,
     path: &VerifiedPath<'_>,
     now: Timestamp,
 ) -> Result<Verified, Untrusted> {
-    let root = roots.of(path.anchor()).ok_or(Untrusted::UnknownRoot)?;
     let mut signings = Vec::new();
     for certificate in path.intermediate_certificates() {
         signings.push(Signing::read(&certificate.der()).map_err(Untrusted::Signing)?);
     }
+    let mut why = Untrusted::UnknownRoot;
+    for root in roots.of(path.anchor()) {
+        match judge(leaf, &signings, &root.signing, now) {
+            Ok(who) => return Ok(who),
+            Err(refused) => why = refused,
+        }
+    }
+    Err(why)
+}
+
+fn judge(
+    leaf: &Leaf,
+    signings: &[Signing],
+    root: &Signing,
+    now: Timestamp,
+) -> Result<Verified, Untrusted> {
     // webpki takes a root as it is, also an old one.
-    check_dates(&root.signing, now)?;
-    let all = || signings.iter().chain([&root.signing]);
+    check_dates(root, now)?;
+    let all = || signings.iter().chain([root]);
     let signers: Vec<Prefix> = all().map(|signing| signing.prefix.clone()).collect();
     check_chain(&leaf.principal, &signers)?;
     let not_after = all().map(|signing| signing.not_after).fold(leaf.not_after, Timestamp::min);

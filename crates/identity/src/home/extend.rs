@@ -64,10 +64,14 @@ impl Home {
             _ => return Err(HomeError::Requests(requests.len())),
         };
         let leaf = Request::from_pem(leaf)?;
+        let signing = signing.map(|pem| Request::from_pem(pem)).transpose()?;
+        if signing.as_ref().is_some_and(|signing| signing.public() == leaf.public()) {
+            return Err(HomeError::OneKey);
+        }
         let mut given = issuer.name(&leaf, &wish.name, wish.lifetime, now)?;
         self.note(&given, now)?;
         if wish.may_extend {
-            let signing = Request::from_pem(signing.ok_or(HomeError::NoSigningKey)?)?;
+            let signing = signing.ok_or(HomeError::NoSigningKey)?;
             let prefix = Prefix::Below(wish.name.clone());
             let chain = issuer.delegate(&signing, &prefix, issue::SIGNING, now)?;
             self.note(&chain, now)?;

@@ -177,6 +177,9 @@ pub enum HomeError {
     /// More or fewer requests than a principal has keys.
     #[error("one request for a leaf is wanted, and at most one for signing; there are {0}")]
     Requests(usize),
+    /// The two requests are for one key: what authenticates must not sign.
+    #[error("the request asks for one key to authenticate and to sign with")]
+    OneKey,
     /// Somebody shall extend a name, and did not ask for it.
     #[error(
         "the request has no key to sign with: `fettle identity request --may-extend` makes one"

@@ -1,6 +1,7 @@
 //! Chains of certificates: who is believed to be whom, at which time, by whose word.
 
 use identity::{IssueError, Issuer, Key, LEAF, Roots, SIGNING, Untrusted};
+use model::Timestamp;
 use model::identity::{ChainFault, Prefix};
 
 use crate::world::*;
@@ -96,9 +97,9 @@ fn every_date_in_a_chain_counts_also_that_of_the_root() {
     let short = alice.name(&request(&key), &name, DAY, *NOW).unwrap();
     assert!(who(&roots, &short, *NOW).is_ok());
     // Clocks that are a little behind do not lock anybody out; one that is a year behind says so.
-    let behind = model::Timestamp::from_millis(NOW.as_millis() - 200_000);
+    let behind = Timestamp::from_millis(NOW.as_millis() - 200_000);
     assert!(who(&roots, &short, behind).is_ok());
-    let year_off = model::Timestamp::from_millis(NOW.as_millis() - 365 * 86_400_000);
+    let year_off = Timestamp::from_millis(NOW.as_millis() - 365 * 86_400_000);
     assert!(
         matches!(who(&roots, &short, year_off), Err(Untrusted::NotYet { now, .. }) if now == year_off)
     );
@@ -149,6 +150,20 @@ fn roots_and_intermediates_are_renewed_without_a_moment_in_which_anybody_is_lock
     for office in [first, second] {
         assert!(who(&trusting(&[&old]), &named(&office, "acme/bob"), *NOW).is_ok());
     }
+}
+
+#[test]
+fn a_root_that_was_certified_again_is_known_by_each_of_its_certificates() {
+    let then = Timestamp::from_millis(NOW.as_millis() - 3_649 * 86_400_000);
+    let pem = Key::generate().unwrap().to_pem();
+    let key = || Key::from_pem(&pem, None).unwrap();
+    let old = Issuer::root("acme".parse().unwrap(), key(), then).unwrap();
+    let new = Issuer::root("acme".parse().unwrap(), key(), *NOW).unwrap();
+    let chain = named(&new, "acme/alice");
+    for trusted in [[&old, &new], [&new, &old]] {
+        assert!(who(&trusting(&trusted), &chain, later(10)).is_ok(), "the old one has expired");
+    }
+    assert!(matches!(who(&trusting(&[&old]), &chain, later(10)), Err(Untrusted::Expired { .. })));
 }
 
 #[test]

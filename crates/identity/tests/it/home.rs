@@ -116,6 +116,9 @@ fn a_domain_is_founded_once_and_an_answer_is_for_whoever_asked() {
     // A name and the right to extend it are two things.
     let refused = admin.extend(&eve.request(false).unwrap(), &wish("acme/eve", true), *NOW);
     assert!(matches!(refused, Err(HomeError::NoSigningKey)), "{refused:?}");
+    let one = eve.request(false).unwrap();
+    let refused = admin.extend(&format!("{one}{one}"), &wish("acme/eve", true), *NOW);
+    assert!(matches!(refused, Err(HomeError::OneKey)), "{refused:?}");
     let refused = admin.extend("nothing", &wish("acme/eve", true), *NOW);
     assert!(matches!(refused, Err(HomeError::Requests(0))), "{refused:?}");
 }
