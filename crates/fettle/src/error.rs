@@ -466,12 +466,15 @@ fn home(error: &identity::HomeError) -> Verdict {
             of(Code::Denied).hint("name the file with the passphrase: `--passphrase-file FILE`")
         }
         HomeError::File { source: FileFault::Untrusted(Untrusted::Expired { .. }), .. } => of(Code::Denied)
-            .hint("ask for the name anew: `fettle identity request`; or is the clock wrong?"),
+            .hint("renew it with `fettle identity rotate`; or is the clock of this machine wrong?"),
         HomeError::File { source: FileFault::Untrusted(Untrusted::NotYet { .. }), .. } => {
             of(Code::Denied).hint("is the clock of this machine right?")
         }
         HomeError::File { .. } => {
             of(Code::Damaged).hint("put the file back as it was, or ask for the name anew")
+        }
+        HomeError::Text { .. } => {
+            of(Code::Usage).hint("name the file that was sent, as it was sent; `-` is standard input")
         }
         HomeError::Taken { .. } => {
             of(Code::WrongState).hint("name another directory with `--identity DIR`")

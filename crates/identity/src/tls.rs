@@ -304,7 +304,8 @@ fn timestamp(time: UnixTime) -> Timestamp {
     Timestamp::from_millis(i64::try_from(time.as_secs()).unwrap_or(i64::MAX).saturating_mul(1000))
 }
 
-fn provider() -> Arc<CryptoProvider> {
+/// The one provider of cryptography; made once.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     use std::sync::LazyLock;
     static PROVIDER: LazyLock<Arc<CryptoProvider>> =
         LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));

@@ -10,6 +10,7 @@ use std::time::Duration;
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
 
 use crate::certificate::{Leaf, Malformed, Signing, USAGE_DER, standing};
+use crate::tls::provider;
 
 /// The roots that are trusted: those of one trust domain or of several, old and new.
 #[derive(Debug, Clone, Default)]
@@ -184,7 +185,7 @@ pub fn verify(
         }
     };
     let outcome = end.verify_for_usage(
-        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.all,
+        provider().signature_verification_algorithms.all,
         &anchors,
         above,
         UnixTime::since_unix_epoch(since_epoch(now)),

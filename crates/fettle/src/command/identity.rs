@@ -57,7 +57,7 @@ pub(crate) fn identity(context: &Context, args: &IdentityArgs) -> Result<Exit, F
             home.found(&name, now).map_err(IdentityError::from)?;
             output.say(&format!(
                 "the root of `{}` is {}: copy it to a safe place and remove it here; it is needed for \
-                 `fettle identity rotate --signing` alone",
+                 `fettle identity rotate` with `--signing`, and to finish one with `--root`",
                 name.trust_domain(),
                 dir.join("root.pem").display()
             ));

@@ -61,6 +61,10 @@ fn what_is_refused_says_what_to_do_next() {
     refused(&more, "usage", "--may-extend");
     refused(&["--identity", "admin", "extend", &answer, "acme/alice"], "usage", "request");
     refused(&["--identity", "admin", "extend", "absent", "acme/alice"], "usage", "file");
+    let cut = world.write("cut", "-----BEGIN CERTIFICATE-----\nAAAA\n");
+    for command in [&["accept", &cut][..], &["trust", &cut], &["extend", &cut, "acme/alice"]] {
+        refused(&[&["--identity", "admin"], command].concat(), "usage", "as it was sent");
+    }
     world.json(&["identity", "--identity", "alice", "accept", &answer]);
     refused(&["--identity", "alice", "extend", &request, "acme/alice/x"], "denied", "--may-extend");
     refused(&["--identity", "admin", "rotate", "--root", "switch"], "wrong-state", "begin");

@@ -57,7 +57,7 @@ impl Home {
             Ok(None) => self.nobody(),
             Err(error) => error,
         })?;
-        let requests = Bundle::parse(text).map_err(|_| issue::RequestError)?.requests;
+        let requests = sent("request", text)?.requests;
         let (leaf, signing) = match &requests[..] {
             [leaf] => (leaf, None),
             [leaf, signing] => (leaf, Some(signing)),
@@ -90,7 +90,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::NotAsked`], [`HomeError::OtherRoot`]; see [`HomeError`].
     pub fn accept(&self, text: &str, now: Timestamp) -> Result<Verified, HomeError> {
-        let answer = Bundle::parse(text).map_err(|error| self.fault("the answer", error.into()))?;
+        let answer = sent("answer", text)?;
         let not_asked = || HomeError::NotAsked { dir: self.dir().to_owned() };
         let keys = self.pending()?;
         let own = |key: &Key| {
@@ -162,4 +162,8 @@ impl Home {
     pub(super) fn issuer_of_itself(&self, name: &Principal) -> Result<Option<Issuer>, HomeError> {
         Ok(self.issuer()?.filter(|issuer| issuer.prefix().may_name(name)))
     }
+}
+
+fn sent(what: &'static str, text: &str) -> Result<Bundle, HomeError> {
+    Bundle::parse(text).map_err(|error| HomeError::Text { what, source: error.into() })
 }

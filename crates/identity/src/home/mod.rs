@@ -110,11 +110,19 @@ pub enum HomeError {
         /// Its permission bits.
         mode: u32,
     },
-    /// A file that cannot be cut.
-    #[error("{path} cannot be read")]
+    /// A file of this directory is of no use.
+    #[error("{path} cannot be used")]
     File {
         /// Which file.
         path: PathBuf,
+        /// Why.
+        source: FileFault,
+    },
+    /// A text that somebody sent cannot be read.
+    #[error("the {what} cannot be read")]
+    Text {
+        /// `request`, `answer` or `roots`.
+        what: &'static str,
         /// Why.
         source: FileFault,
     },
@@ -321,8 +329,7 @@ impl Home {
     /// # Errors
     /// There is none in it, or something else; see [`HomeError`].
     pub fn trust_also(&self, text: &str) -> Result<Roots, HomeError> {
-        let fault =
-            |source: FileFault| HomeError::File { path: PathBuf::from("the roots"), source };
+        let fault = |source: FileFault| HomeError::Text { what: "roots", source };
         let new = Bundle::parse(text).map_err(|error| fault(error.into()))?.certificates;
         let new = Roots::new(new).map_err(|error| fault(error.into()))?;
         if new.is_empty() {

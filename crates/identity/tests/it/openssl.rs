@@ -28,10 +28,22 @@ fn pem(chain: &[CertificateDer<'_>]) -> String {
 
 /// What openssl makes of these extensions, signed by `by`, with its key.
 fn certificate(by: &Issuer, extensions: &str, days: u32) -> (Chain, Key) {
+    let (own, key) = signed(by.key(), &by.chain()[..1], extensions, days);
+    let above = if by.is_root() { &[][..] } else { by.chain() };
+    (std::iter::once(own).chain(above.iter().cloned()).collect(), key)
+}
+
+/// The same, signed with any certificate: openssl does not ask whether it may.
+fn signed(
+    with: &Key,
+    certificate: &[CertificateDer<'_>],
+    extensions: &str,
+    days: u32,
+) -> (CertificateDer<'static>, Key) {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
-    fs::write(at.join("issuer.key"), by.key().to_pem()).unwrap();
-    fs::write(at.join("issuer.pem"), pem(&by.chain()[..1])).unwrap();
+    fs::write(at.join("issuer.key"), with.to_pem()).unwrap();
+    fs::write(at.join("issuer.pem"), pem(certificate)).unwrap();
     fs::write(at.join("extensions"), format!("[x]\n{extensions}\n")).unwrap();
     made(at, &["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "own.sec1"]);
     made(at, &["pkcs8", "-topk8", "-nocrypt", "-in", "own.sec1", "-out", "own.key"]);
@@ -65,8 +77,7 @@ fn certificate(by: &Issuer, extensions: &str, days: u32) -> (Chain, Key) {
     );
     let own = CertificateDer::from_pem_file(at.join("own.pem")).unwrap();
     let key = Key::from_pem(&fs::read_to_string(at.join("own.key")).unwrap(), None).unwrap();
-    let above = if by.is_root() { &[][..] } else { by.chain() };
-    (std::iter::once(own).chain(above.iter().cloned()).collect(), key)
+    (own, key)
 }
 
 /// A leaf with these names and everything else as it should be.
@@ -176,38 +187,8 @@ fn a_leaf_that_signs_anyway_and_a_wrong_signature_are_refused() {
     let roots = trusting(&[&acme]);
     let key = Key::generate().unwrap();
     let alice = acme.name(&request(&key), &"acme/alice".parse().unwrap(), LEAF, *NOW).unwrap();
-    // openssl signs with any certificate that it is given.
-    let dir = tempfile::tempdir().unwrap();
-    let at = dir.path();
-    fs::write(at.join("alice.key"), key.to_pem()).unwrap();
-    fs::write(at.join("alice.pem"), pem(&alice[..1])).unwrap();
-    let extensions =
-        format!("[x]\nsubjectAltName=URI:spiffe://acme/alice/x\nextendedKeyUsage={USAGE}\n");
-    fs::write(at.join("extensions"), extensions).unwrap();
-    fs::write(at.join("own.csr"), Request::pem(&Key::generate().unwrap()).unwrap()).unwrap();
-    made(
-        at,
-        &[
-            "x509",
-            "-req",
-            "-in",
-            "own.csr",
-            "-CA",
-            "alice.pem",
-            "-CAkey",
-            "alice.key",
-            "-CAcreateserial",
-            "-days",
-            "9",
-            "-extfile",
-            "extensions",
-            "-extensions",
-            "x",
-            "-out",
-            "own.pem",
-        ],
-    );
-    let own = CertificateDer::from_pem_file(at.join("own.pem")).unwrap();
+    let extensions = format!("subjectAltName=URI:spiffe://acme/alice/x\nextendedKeyUsage={USAGE}");
+    let (own, _) = signed(&key, &alice[..1], &extensions, 9);
     let chain: Chain = [own].into_iter().chain(alice.clone()).collect();
     assert!(who(&roots, &chain, *NOW).is_err());
     let mut broken = alice[0].to_vec();
